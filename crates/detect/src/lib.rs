@@ -1,0 +1,1 @@
+//! Watches the stream in bounded memory.

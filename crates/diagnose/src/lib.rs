@@ -1,0 +1,1 @@
+//! Names the cause in one closed window.

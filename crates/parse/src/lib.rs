@@ -1,0 +1,1 @@
+//! Turns lines into events at memory speed.

@@ -1,0 +1,1 @@
+//! Plans, checks the safety rules, acts, measures, undoes.

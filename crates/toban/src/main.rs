@@ -1,0 +1,2 @@
+//! `toban`: command line, configuration, wiring.
+fn main() {}

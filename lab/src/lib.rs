@@ -1,0 +1,1 @@
+//! Real incidents on real software, in namespaces of their own.
