@@ -1,1 +1,30 @@
-//! The nouns that all others share.
+//! The nouns that all other crates share. Nothing here does I/O, reads a clock, logs or spawns.
+//!
+//! Words are the field's own: a *sample* is read, a *vital* is a named number, a *symptom* is a vital out of its
+//! usual, a *resource* has *holders*, a *cause* explains them, a *finding* is a cause here and now, a *remedy* is
+//! proposed, an *action* is done, an *incident* groups all of it in time.
+
+mod action;
+mod finding;
+mod host;
+mod net;
+mod server;
+mod situation;
+mod text;
+mod time;
+mod vital;
+
+pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
+pub use finding::{
+    Collateral, Culprit, CulpritKind, Evidence, Finding, Incident, IncidentId, Remedy, ResourceUse, Risk, RuledOut,
+    Verdict, Where,
+};
+pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
+pub use net::{Prefix, canonical, prefix_of, same_family_contains};
+pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
+pub use situation::{
+    Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic, Via,
+};
+pub use text::{Lang, Text};
+pub use time::Time;
+pub use vital::{Reading, ReadingKind, Sample, Usual, Vital, VitalState};
