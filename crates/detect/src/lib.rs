@@ -1,1 +1,263 @@
-//! Watches the stream in bounded memory.
+//! Watches the stream in bounded memory and closes it into a [`Situation`]: what is now, beside what is usual.
+//!
+//! The noun is the [`Watch`]. Time comes in with events and samples; nothing here reads a clock, so the same input
+//! gives the same situation.
+
+mod baseline;
+pub mod detectors;
+mod news;
+mod origin;
+mod resources;
+mod series;
+mod symbols;
+mod traffic;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use toban_model::event::{ErrorLine, KernelWord, Request};
+use toban_model::{
+    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+};
+
+pub use baseline::Baseline;
+
+use crate::news::{Errors, Kernel};
+use crate::origin::Origins;
+use crate::traffic::TrafficWatch;
+
+/// Services with traffic of their own; a host with more vhost logs than this has them summed by service.
+const SERVICES_MAX: usize = 32;
+/// How long the live busy counts are kept, one a second.
+const BUSY_FOR: Duration = Duration::from_secs(900);
+/// What is judged, looking back.
+const NEWS_WINDOW: Duration = Duration::from_secs(120);
+/// This part of a limit is exhausted: the last workers come and go between two looks.
+pub(crate) const FULL: f64 = 0.95;
+
+/// Everything that toban holds in memory about a host's present and usual.
+#[derive(Debug)]
+pub struct Watch {
+    host: Host,
+    origins: Origins,
+    traffic: Vec<TrafficWatch>,
+    errors: Errors,
+    kernel: Kernel,
+    baseline: Baseline,
+    last: Option<Sample>,
+    vitals: BTreeMap<String, (f64, String)>,
+    views: BTreeMap<String, ServerView>,
+    busy: BTreeMap<String, VecDeque<(Time, bool)>>,
+    taught: Option<Time>,
+}
+
+impl Watch {
+    /// A watch over a host. `trusted` are proxies that the user or a server's configuration trusts.
+    pub fn new(host: Host, mut trusted: Vec<Prefix>) -> Watch {
+        trusted.extend(host.services.iter().flat_map(|s| s.trusted_proxies.iter().copied()));
+        Watch {
+            host,
+            origins: Origins::new(trusted),
+            traffic: Vec::new(),
+            errors: Errors::default(),
+            kernel: Kernel::default(),
+            baseline: Baseline::default(),
+            last: None,
+            vitals: BTreeMap::new(),
+            views: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            taught: None,
+        }
+    }
+
+    /// The host as it was found last.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Takes what a new look at the host found: logins come and go, servers restart.
+    pub fn host_changed(&mut self, host: Host) {
+        self.host = host;
+    }
+
+    /// Takes one line of a service's access log.
+    pub fn request(&mut self, service: &str, request: &Request<'_>) {
+        let at = match self.traffic.iter().position(|t| t.service() == service) {
+            Some(at) => at,
+            None if self.traffic.len() < SERVICES_MAX => {
+                self.traffic.push(TrafficWatch::new(service));
+                self.traffic.len() - 1
+            }
+            None => return,
+        };
+        self.traffic[at].request(request);
+    }
+
+    /// Takes one line of a service's error log. A line without a time of its own counts when it was `read`.
+    pub fn error(&mut self, service: &str, read: Time, line: &ErrorLine<'_>) {
+        self.errors.line(service, line.time.unwrap_or(read), line);
+    }
+
+    /// Takes one word of the kernel, with its true wall-clock time.
+    pub fn kernel(&mut self, at: Time, word: &KernelWord) {
+        self.kernel.word(at, word);
+    }
+
+    /// Takes a sample; with `learn` its vitals become part of what is usual.
+    pub fn sample(&mut self, sample: Sample, learn: bool) {
+        let rates = self.traffic.iter().flat_map(|t| t.rates(sample.at)).collect::<Vec<_>>();
+        self.vitals.clear();
+        for (name, value) in rates {
+            *self.vitals.entry(name.to_owned()).or_insert((0.0, "/s".to_owned())) = (value, "/s".to_owned());
+        }
+        for reading in &sample.readings {
+            if let Some(value) = self.derive(&sample, reading) {
+                self.vitals.insert(reading.name.to_string(), (value, reading.unit.to_string()));
+            }
+        }
+        if learn {
+            for (name, (value, _)) in &self.vitals {
+                self.baseline.learn(name, *value);
+            }
+        }
+        self.last = Some(sample);
+    }
+
+    /// A gauge is its number; a counter is its growth a second since the last sample.
+    fn derive(&self, sample: &Sample, reading: &Reading) -> Option<f64> {
+        match reading.kind {
+            ReadingKind::Gauge => Some(reading.value),
+            ReadingKind::Counter => {
+                let last = self.last.as_ref()?;
+                let before = last.readings.iter().find(|r| r.name == reading.name)?;
+                let seconds = sample.at.since(last.at).as_secs_f64();
+                // A counter that went back was set anew (an interface came again): there is no rate to tell.
+                (seconds > 0.0 && reading.value >= before.value).then(|| (reading.value - before.value) / seconds)
+            }
+        }
+    }
+
+    /// The readings that servers give at this moment, to be recorded with the sample.
+    pub fn server_readings(&self) -> Vec<Reading> {
+        let gauge = |name: String, value: u32| Reading {
+            name: name.into(),
+            value: f64::from(value),
+            unit: "".into(),
+            kind: ReadingKind::Gauge,
+        };
+        self.views
+            .values()
+            .flat_map(|view| {
+                [
+                    gauge(format!("{}.workers.busy", view.service), view.busy),
+                    gauge(format!("{}.accept_queue", view.service), view.queue_len),
+                ]
+            })
+            .collect()
+    }
+
+    /// Takes a live look at one server.
+    pub fn view(&mut self, view: ServerView) {
+        let full = resources::is_full(&view);
+        let ring = self.busy.entry(view.service.clone()).or_default();
+        ring.push_back((view.at, full));
+        while ring.front().is_some_and(|(t, _)| view.at.since(*t) > BUSY_FOR) {
+            ring.pop_front();
+        }
+        self.views.insert(view.service.clone(), view);
+    }
+
+    /// The oldest request that is known of any service: how far back the usual reaches.
+    pub fn history_from(&self) -> Option<Time> {
+        self.traffic.iter().filter_map(TrafficWatch::oldest).min()
+    }
+
+    /// The newest request that is known of any service.
+    pub fn history_to(&self) -> Option<Time> {
+        self.traffic.iter().filter_map(TrafficWatch::newest).max()
+    }
+
+    /// Since when a live server has been full without a pause of ten seconds.
+    fn full_since(&self, service: &str, at: Time) -> Option<Time> {
+        let ring = self.busy.get(service)?;
+        let mut since = None;
+        let mut last_full = at;
+        for (t, full) in ring.iter().rev() {
+            if *full {
+                since = Some(*t);
+                last_full = *t;
+            } else if last_full.since(*t) > Duration::from_secs(10) {
+                break;
+            }
+        }
+        since.filter(|_| at.since(ring.back().map_or(Time::ZERO, |b| b.0)) < Duration::from_secs(30))
+    }
+
+    /// Closes the window at `at`. `live` says that this host is looked at as it is now: the logs are complete up
+    /// to `at` and silence means that nothing ended.
+    pub fn close(&mut self, at: Time, live: bool) -> Situation {
+        let kernel_onset = self.kernel.killing_since(at, NEWS_WINDOW);
+        let mut onsets: Vec<Option<Time>> = Vec::new();
+        for traffic in &self.traffic {
+            let service = traffic.service();
+            let full_since = self.full_since(service, at);
+            let mut onset = [traffic.onset(at, live), kernel_onset].into_iter().flatten().min();
+            if let (Some(since), Some(view)) = (full_since, self.views.get(service)) {
+                let held = resources::held_for(view);
+                let said = self.errors.saturated_since(service, at, Duration::from_secs(600));
+                onset = [onset, Some(since), Some(at - held), said].into_iter().flatten().min();
+            }
+            onsets.push(onset);
+        }
+        let first = onsets.iter().flatten().min().copied();
+        for (traffic, onset) in self.traffic.iter().zip(&onsets) {
+            let until = onset.or(first).unwrap_or(at);
+            if self.taught.is_none_or(|t| t != until && (onset.is_some() || at.since(t) > Duration::from_secs(30))) {
+                traffic.teach(&mut self.origins, until);
+                self.taught = Some(until);
+            }
+        }
+        let traffic: Vec<_> = self
+            .traffic
+            .iter_mut()
+            .zip(&onsets)
+            .map(|(t, onset)| {
+                let view = self.views.get(t.service()).cloned();
+                t.close(at, *onset, live, &self.origins, view.as_ref())
+            })
+            .collect();
+        let from = first.unwrap_or(at - NEWS_WINDOW).max(at - BUSY_FOR);
+        let vitals: Vec<Vital> = self
+            .vitals
+            .iter()
+            .map(|(name, (value, unit))| self.baseline.judge(name, *value, unit, self.host.cores))
+            .collect();
+        let servers: Vec<ServerView> = self.views.values().cloned().collect();
+        let balancers = self.origins.seen(traffic.iter().flat_map(|t| t.usual.holders.iter().map(|h| &h.client.peer)));
+        let usual_seconds = traffic.iter().map(|t| t.usual.seconds).fold(0.0, f64::max);
+        let mut situation = Situation {
+            at,
+            from,
+            host: self.host.clone(),
+            vitals,
+            symptoms: Vec::new(),
+            resources: Vec::new(),
+            servers,
+            traffic,
+            errors: self.errors.close(from - Duration::from_secs(30), at),
+            kernel: self.kernel.close(from - Duration::from_secs(5), at),
+            balancers,
+            usual_seconds,
+        };
+        situation.resources = resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
+        situation.symptoms = detectors::symptoms(&situation);
+        situation
+    }
+
+    /// Services whose workers are worth a live look.
+    pub fn viewable(host: &Host) -> impl Iterator<Item = &Service> {
+        host.services
+            .iter()
+            .filter(|s| matches!(s.kind, ServiceKind::Apache | ServiceKind::Nginx | ServiceKind::PhpFpm))
+    }
+}

@@ -5,6 +5,7 @@
 //! proposed, an *action* is done, an *incident* groups all of it in time.
 
 mod action;
+pub mod event;
 mod finding;
 mod host;
 mod net;

@@ -1,0 +1,179 @@
+//! What servers and the kernel say in words, counted by kind and minute.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use toban_model::event::{ErrorLine, KernelWord};
+use toban_model::{ErrorClass, KernelNews, OomKill, Time};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Kinds of error line over all services; a stranger cannot invent codes, but a module's text may.
+const CLASSES_MAX: usize = 512;
+/// A day of minutes for each kind.
+const MINUTES_MAX: usize = 1440;
+/// Kills kept one by one.
+const KILLS_MAX: usize = 1024;
+/// A class's run ends after this pause.
+const RUN_PAUSE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Default)]
+struct Class {
+    minutes: BTreeMap<Time, u32>,
+    first_of_run: Time,
+    last: Time,
+}
+
+impl Class {
+    fn add(&mut self, at: Time) {
+        if at.since(self.last) > RUN_PAUSE || self.last == Time::ZERO {
+            self.first_of_run = at;
+        }
+        self.last = self.last.max(at);
+        *self.minutes.entry(at.bucket(MINUTE)).or_insert(0) += 1;
+        while self.minutes.len() > MINUTES_MAX {
+            self.minutes.pop_first();
+        }
+    }
+
+    fn count(&self, from: Time, to: Time) -> u32 {
+        self.minutes.range(from.bucket(MINUTE)..=to).map(|(_, n)| n).sum()
+    }
+}
+
+/// The error logs of all services.
+#[derive(Debug, Default)]
+pub(crate) struct Errors {
+    classes: HashMap<(String, String), Class>,
+}
+
+impl Errors {
+    pub(crate) fn line(&mut self, service: &str, at: Time, line: &ErrorLine<'_>) {
+        let Some(code) = code_of(line) else { return };
+        let key = (service.to_owned(), code);
+        if !self.classes.contains_key(&key) && self.classes.len() >= CLASSES_MAX {
+            return;
+        }
+        self.classes.entry(key).or_default().add(at);
+    }
+
+    /// Since when a server has been saying that it has no worker left, looking back from `at`.
+    pub(crate) fn saturated_since(&self, service: &str, at: Time, within: Duration) -> Option<Time> {
+        let class = self.classes.get(&(service.to_owned(), "AH00161".to_owned()))?;
+        (at.since(class.last) <= within).then_some(class.first_of_run)
+    }
+
+    pub(crate) fn close(&self, from: Time, at: Time) -> Vec<ErrorClass> {
+        let window = at.since(from).as_secs_f64().max(60.0);
+        let mut out: Vec<ErrorClass> = self
+            .classes
+            .iter()
+            .filter_map(|((service, code), class)| {
+                let count = class.count(from, at);
+                let oldest = class.minutes.keys().next().copied().unwrap_or(from);
+                let before = class.count(oldest, from - MINUTE);
+                let usual_seconds = from.since(oldest).as_secs_f64();
+                let usual = if usual_seconds > 0.0 { f64::from(before) / usual_seconds * window } else { 0.0 };
+                (count > 0).then(|| ErrorClass {
+                    service: service.clone(),
+                    code: code.clone(),
+                    count,
+                    usual,
+                    first: class.first_of_run,
+                    last: class.last,
+                })
+            })
+            .collect();
+        out.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.service, &a.code).cmp(&(&b.service, &b.code))));
+        out
+    }
+}
+
+/// The server's own code, or a fixed name for the few messages without one. Never free text.
+fn code_of(line: &ErrorLine<'_>) -> Option<String> {
+    if let Some(code) = line.code {
+        return Some(code.to_owned());
+    }
+    let has = |needle: &str| line.text.windows(needle.len()).any(|w| w == needle.as_bytes());
+    let name = if has("seems busy") {
+        "seems-busy"
+    } else if has("pm.max_children") {
+        "max-children"
+    } else if has("Too many connections") {
+        "too-many-connections"
+    } else if has("No space left on device") {
+        "no-space"
+    } else if has("worker_connections are not enough") {
+        "worker-connections"
+    } else if has("upstream timed out") {
+        "upstream-timed-out"
+    } else {
+        return None;
+    };
+    Some(name.to_owned())
+}
+
+/// The kernel log.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    kills: VecDeque<OomKill>,
+    by_minute: BTreeMap<Time, u32>,
+    syn_flooding: VecDeque<(Time, u16)>,
+    conntrack_full: Option<Time>,
+}
+
+impl Kernel {
+    pub(crate) fn word(&mut self, at: Time, word: &KernelWord) {
+        match word {
+            KernelWord::OomKilled { pid, comm, anon_rss_kb, cgroup, .. } => {
+                *self.by_minute.entry(at.bucket(MINUTE)).or_insert(0) += 1;
+                while self.by_minute.len() > MINUTES_MAX {
+                    self.by_minute.pop_first();
+                }
+                self.kills.push_back(OomKill {
+                    at,
+                    pid: *pid,
+                    comm: comm.clone(),
+                    anon_rss_bytes: anon_rss_kb.unwrap_or(0) * 1024,
+                    cgroup: *cgroup,
+                });
+                if self.kills.len() > KILLS_MAX {
+                    self.kills.pop_front();
+                }
+            }
+            KernelWord::SynFlooding { port } => {
+                self.syn_flooding.push_back((at, *port));
+                if self.syn_flooding.len() > 64 {
+                    self.syn_flooding.pop_front();
+                }
+            }
+            KernelWord::ConntrackFull => self.conntrack_full = Some(at),
+            _ => {}
+        }
+    }
+
+    /// The first kill of the run that reaches up to `at`.
+    pub(crate) fn killing_since(&self, at: Time, within: Duration) -> Option<Time> {
+        let mut first: Option<Time> = None;
+        for kill in self.kills.iter().rev() {
+            let reference = first.unwrap_or(at);
+            if reference.since(kill.at) > if first.is_none() { within } else { RUN_PAUSE } {
+                break;
+            }
+            first = Some(kill.at);
+        }
+        first
+    }
+
+    pub(crate) fn close(&self, from: Time, at: Time) -> KernelNews {
+        let oom: Vec<OomKill> = self.kills.iter().filter(|k| k.at >= from && k.at <= at).cloned().collect();
+        let listed = u32::try_from(oom.len()).unwrap_or(u32::MAX);
+        let counted = self.by_minute.range(from.bucket(MINUTE) + MINUTE..=at).map(|(_, n)| n).sum::<u32>();
+        KernelNews {
+            oom_count: listed.max(counted),
+            oom,
+            oom_usual: 0,
+            syn_flooding: self.syn_flooding.iter().filter(|s| s.0 >= from && s.0 <= at).map(|s| s.1).collect(),
+            conntrack_full: self.conntrack_full.is_some_and(|t| t >= from && t <= at),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Everything finite on the host that is watched: limit, used, usual.
+
+use std::time::Duration;
+
+use toban_model::{ResourceUse, ServerView, Situation, Time, Waiting};
+
+use crate::{Baseline, FULL};
+
+/// Whether a server has no worker left for a newcomer.
+pub(crate) fn is_full(view: &ServerView) -> bool {
+    view.limit.is_some_and(|limit| limit > 0 && f64::from(view.busy) >= FULL * f64::from(limit))
+}
+
+/// For how long the workers of a full server have been held: the ninth decile, so that one long poll of a usual
+/// client does not date an incident.
+pub(crate) fn held_for(view: &ServerView) -> Duration {
+    let mut held: Vec<u64> =
+        view.workers.iter().filter(|w| w.waiting != Waiting::Idle).filter_map(|w| w.held_ms).collect();
+    held.sort_unstable();
+    let decile = held.len().saturating_sub(1) * 9 / 10;
+    Duration::from_millis(held.get(decile).copied().unwrap_or(0))
+}
+
+/// The resources of a situation.
+pub(crate) fn all(
+    situation: &Situation,
+    full_since: impl Fn(&str) -> Option<Time>,
+    baseline: &Baseline,
+) -> Vec<ResourceUse> {
+    let mut out = Vec::new();
+    for view in &situation.servers {
+        let service = situation.host.services.iter().find(|s| s.id == view.service);
+        let traffic = situation.traffic.iter().find(|t| t.service == view.service);
+        let name = format!("{}.workers", view.service);
+        let recorded = baseline.usual(&format!("{name}.busy")).map(|u| [u.low.floor(), u.high.ceil()]);
+        // Little's law: requests a second times the seconds that each holds a worker are the workers held.
+        let logged = traffic.filter(|t| t.usual.seconds >= 30.0).map(|t| {
+            let held = t.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / t.usual.seconds;
+            [0.0, (held * 3.0).max(1.0).ceil()]
+        });
+        out.push(ResourceUse {
+            name,
+            used: f64::from(view.busy),
+            limit: view.limit.map(f64::from),
+            usual: recorded.or(logged),
+            exhausted_since: full_since(&view.service),
+            limit_from: service.and_then(|s| s.worker_limit_from.clone()),
+        });
+        if view.queue_limit > 0 {
+            out.push(ResourceUse {
+                name: format!("{}.accept-queue", view.service),
+                used: f64::from(view.queue_len),
+                limit: Some(f64::from(view.queue_limit)),
+                usual: baseline
+                    .usual(&format!("{}.accept_queue", view.service))
+                    .map(|u| [u.low.floor(), u.high.ceil()]),
+                exhausted_since: (view.queue_len >= view.queue_limit).then_some(view.at),
+                limit_from: None,
+            });
+        }
+    }
+    for traffic in &situation.traffic {
+        if situation.servers.iter().any(|v| v.service == traffic.service) {
+            continue;
+        }
+        // Only logs were given: the workers held are known in hindsight, the limit only if the server said it.
+        let held = traffic.now.holders.iter().map(|h| h.held_s).sum::<f64>() / traffic.now.seconds.max(1.0);
+        let usual = traffic.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / traffic.usual.seconds.max(1.0);
+        let said = situation.errors.iter().find(|e| e.service == traffic.service && e.code == "AH00161");
+        out.push(ResourceUse {
+            name: format!("{}.workers", traffic.service),
+            used: (held * 10.0).round() / 10.0,
+            limit: None,
+            usual: Some([0.0, (usual * 3.0).max(1.0).ceil()]),
+            exhausted_since: said.map(|e| e.first),
+            limit_from: None,
+        });
+    }
+    if let Some(vital) = situation.vitals.iter().find(|v| v.name == "memory.used") {
+        let total = situation.host.memory_bytes as f64;
+        let first_kill = situation.kernel.oom.first().map(|k| k.at);
+        out.push(ResourceUse {
+            name: "memory".into(),
+            used: (vital.value / 100.0 * total).round(),
+            limit: Some(total),
+            usual: vital.usual.map(|u| [u.low / 100.0 * total, u.high / 100.0 * total]),
+            exhausted_since: first_kill.or((vital.value >= 98.0).then_some(situation.at)),
+            limit_from: None,
+        });
+    }
+    out
+}

@@ -1,0 +1,209 @@
+//! A service's traffic as a line through time: five-second buckets over the whole history that was read.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use toban_model::Time;
+
+/// Buckets of this width; a line is put where its request ended.
+pub(crate) const WIDTH: Duration = Duration::from_secs(5);
+/// Two weeks. Older buckets fall off.
+const BUCKETS_MAX: usize = 14 * 86_400 / 5;
+/// What a request held is spread over at most so many buckets back (10 minutes).
+const SPREAD_MAX: i64 = 120;
+
+/// What ended (and was held) in one bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bucket {
+    pub(crate) requests: u32,
+    pub(crate) pages_ok: u32,
+    pub(crate) server_errors: u32,
+    pub(crate) held_us: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series {
+    start: Option<Time>,
+    buckets: VecDeque<Bucket>,
+}
+
+/// What is usual for the series, robustly.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usual {
+    pub(crate) requests: f64,
+    pub(crate) pages_ok: f64,
+    pub(crate) pages_ok_low: f64,
+    pub(crate) server_errors_high: f64,
+    pub(crate) held: f64,
+    pub(crate) held_high: f64,
+}
+
+impl Series {
+    /// Adds one ended request.
+    pub(crate) fn add(&mut self, end: Time, held_us: u64, page_ok: bool, server_error: bool) {
+        let Some(at) = self.index(end) else { return };
+        let bucket = &mut self.buckets[at];
+        bucket.requests += 1;
+        bucket.pages_ok += u32::from(page_ok);
+        bucket.server_errors += u32::from(server_error);
+        self.spread(at, end, held_us);
+    }
+
+    /// Puts what was held where it was held, not where the request ended.
+    fn spread(&mut self, at: usize, end: Time, held_us: u64) {
+        let width = WIDTH.as_micros() as u64;
+        let into_bucket = u64::try_from(end.since(end.bucket(WIDTH)).as_micros()).unwrap_or(width);
+        let mut left = held_us;
+        let mut room = into_bucket;
+        for back in 0..=SPREAD_MAX {
+            let Some(index) = at.checked_sub(back as usize) else { break };
+            let part = left.min(room);
+            self.buckets[index].held_us += part;
+            left -= part;
+            if left == 0 {
+                break;
+            }
+            room = width;
+        }
+    }
+
+    fn index(&mut self, at: Time) -> Option<usize> {
+        let bucket = at.bucket(WIDTH);
+        let start = *self.start.get_or_insert(bucket);
+        if bucket < start {
+            // History is read newest file first; there is room in front until the limit.
+            let missing = (start.since(bucket).as_micros() / WIDTH.as_micros()) as usize;
+            if self.buckets.len() + missing > BUCKETS_MAX {
+                return None;
+            }
+            (0..missing).for_each(|_| self.buckets.push_front(Bucket::default()));
+            self.start = Some(bucket);
+            return Some(0);
+        }
+        let index = (bucket.since(start).as_micros() / WIDTH.as_micros()) as usize;
+        if index >= self.buckets.len() + BUCKETS_MAX {
+            // A stamp weeks ahead of all others is a clock that was set wrong, not a reason to forget everything.
+            return None;
+        }
+        while self.buckets.len() <= index {
+            self.buckets.push_back(Bucket::default());
+        }
+        while self.buckets.len() > BUCKETS_MAX {
+            self.buckets.pop_front();
+            self.start = self.start.map(|s| s + WIDTH);
+        }
+        index.checked_sub((self.start?.since(start).as_micros() / WIDTH.as_micros()) as usize)
+    }
+
+    pub(crate) fn start(&self) -> Option<Time> {
+        self.start
+    }
+
+    /// The buckets in `[from, to)`, oldest first.
+    pub(crate) fn range(&self, from: Time, to: Time) -> impl DoubleEndedIterator<Item = (Time, &Bucket)> {
+        let start = self.start.unwrap_or(Time::ZERO);
+        self.buckets
+            .iter()
+            .enumerate()
+            .map(move |(i, b)| (start + WIDTH * u32::try_from(i).unwrap_or(u32::MAX), b))
+            .filter(move |(t, _)| *t >= from && *t < to)
+    }
+
+    /// What is usual in `[from, to)`; `None` with less than half a minute of it.
+    pub(crate) fn usual(&self, from: Time, to: Time) -> Option<Usual> {
+        let buckets: Vec<Bucket> = self.range(from, to).map(|(_, b)| *b).collect();
+        if buckets.len() < 6 {
+            return None;
+        }
+        let quantile = |value: fn(&Bucket) -> f64, q: f64| {
+            let mut values: Vec<f64> = buckets.iter().map(value).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values[((values.len() - 1) as f64 * q).round() as usize]
+        };
+        let secs = WIDTH.as_secs_f64();
+        Some(Usual {
+            requests: quantile(|b| f64::from(b.requests), 0.5) / secs,
+            pages_ok: quantile(|b| f64::from(b.pages_ok), 0.5) / secs,
+            pages_ok_low: quantile(|b| f64::from(b.pages_ok), 0.05) / secs,
+            server_errors_high: quantile(|b| f64::from(b.server_errors), 0.95) / secs,
+            held: quantile(|b| b.held_us as f64, 0.5) / 1e6 / secs,
+            held_high: quantile(|b| b.held_us as f64, 0.95) / 1e6 / secs,
+        })
+    }
+
+    /// Since when the traffic has been out of its usual without a pause of a minute, looking back from `at`.
+    ///
+    /// What is usual comes from the older half of the history, so an incident may fill nearly the whole newer half
+    /// and is still seen against what was before it.
+    pub(crate) fn onset(&self, at: Time, log_lag: Duration) -> Option<Time> {
+        let start = self.start?;
+        let middle = start + at.since(start) / 2;
+        let usual = self.usual(start, middle)?;
+        let secs = WIDTH.as_secs_f64();
+        let strange = |b: &Bucket, settled: bool| {
+            let held = b.held_us as f64 / 1e6 / secs;
+            let pages = f64::from(b.pages_ok) / secs;
+            let errors = f64::from(b.server_errors) / secs;
+            held > (usual.held * 3.0).max(usual.held_high * 1.5).max(1.0)
+                || errors > (usual.server_errors_high * 2.0).max(0.6)
+                || (settled && usual.pages_ok > 1.0 && pages < usual.pages_ok_low.min(usual.pages_ok * 0.4))
+        };
+        let mut onset = None;
+        let mut last_strange = at;
+        for (t, bucket) in self.range(start, at).rev() {
+            // The newest bucket is still filling and must not look like a fall.
+            let settled = at.since(t) > WIDTH + log_lag;
+            if strange(bucket, settled) {
+                onset = Some(t);
+                last_strange = t;
+            } else if last_strange.since(t) > Duration::from_secs(60) {
+                break;
+            }
+        }
+        onset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet(series: &mut Series, from: i64, to: i64) {
+        for s in from..to {
+            for i in 0..10 {
+                series.add(Time::from_micros(s * 1_000_000 + i * 100_000), 20_000, i < 4, false);
+            }
+        }
+    }
+
+    #[test]
+    fn a_quiet_history_has_no_onset() {
+        let mut series = Series::default();
+        quiet(&mut series, 1_000_000, 1_000_300);
+        assert_eq!(series.onset(Time::from_secs(1_000_300), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn held_workers_are_dated_to_when_they_were_held() {
+        let mut series = Series::default();
+        quiet(&mut series, 1_000_000, 1_000_100);
+        // Forty requests that all end at 120 s after having held a worker for 20 s each.
+        for i in 0..40 {
+            series.add(Time::from_micros(1_000_120_000_000 + i), 20_000_000, false, true);
+        }
+        let onset = series.onset(Time::from_secs(1_000_121), Duration::ZERO).unwrap();
+        assert_eq!(onset.as_secs(), 1_000_100);
+    }
+
+    #[test]
+    fn a_fall_is_seen() {
+        let mut series = Series::default();
+        quiet(&mut series, 1_000_000, 1_000_200);
+        let onset = series.onset(Time::from_secs(1_000_240), Duration::ZERO);
+        // Nothing was logged any more after 200: the buckets that are missing count only once a line comes.
+        assert_eq!(onset, None);
+        series.add(Time::from_secs(1_000_240), 1000, false, false);
+        let onset = series.onset(Time::from_secs(1_000_250), Duration::ZERO).unwrap();
+        assert_eq!(onset.as_secs(), 1_000_200);
+    }
+}

@@ -1,0 +1,150 @@
+//! Bounded names: methods and path templates, each kept once.
+//!
+//! Both are strangers' text, so their number and length are limited; what does not fit becomes `*`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// More distinct templates than this are one: a flood of random paths must not grow the watch.
+const PATHS_MAX: usize = 20_000;
+/// RFC 9110 and WebDAV know some forty methods.
+const METHODS_MAX: usize = 64;
+/// Longer paths are cut: what tells paths apart stands in front.
+const PATH_BYTES_MAX: usize = 256;
+const METHOD_BYTES_MAX: usize = 32;
+
+/// A number that stands for a name in one [`Symbols`].
+pub(crate) type Symbol = u32;
+
+/// One table of names.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    names: Vec<Arc<str>>,
+    ids: HashMap<Arc<str>, Symbol>,
+    max: usize,
+}
+
+/// Stands for every name beyond the limit.
+const OVERFLOW: Symbol = 0;
+
+impl Symbols {
+    pub(crate) fn methods() -> Symbols {
+        Symbols::with_limit(METHODS_MAX)
+    }
+
+    pub(crate) fn paths() -> Symbols {
+        Symbols::with_limit(PATHS_MAX)
+    }
+
+    fn with_limit(max: usize) -> Symbols {
+        let star: Arc<str> = Arc::from("*");
+        Symbols { names: vec![star.clone()], ids: HashMap::from([(star, OVERFLOW)]), max }
+    }
+
+    pub(crate) fn id(&mut self, name: &str) -> Symbol {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        if self.names.len() >= self.max {
+            return OVERFLOW;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let id = Symbol::try_from(self.names.len()).unwrap_or(OVERFLOW);
+        self.names.push(name.clone());
+        self.ids.insert(name, id);
+        id
+    }
+
+    pub(crate) fn name(&self, id: Symbol) -> Arc<str> {
+        self.names.get(id as usize).unwrap_or(&self.names[OVERFLOW as usize]).clone()
+    }
+}
+
+/// A method as a name: printable ASCII, upper bound on length.
+pub(crate) fn method(raw: &[u8]) -> String {
+    printable(raw, METHOD_BYTES_MAX)
+}
+
+/// A path with the parts that only number things replaced: `/item/123` is `/item/*`.
+///
+/// An authority (`host:443`, CONNECT) and an absolute URI are asked for by proxies' clients; they are one
+/// template each, since their hosts are as many as the attacker likes.
+pub(crate) fn template(path: &[u8]) -> String {
+    if !path.starts_with(b"/") {
+        return if path == b"*" {
+            "*".into()
+        } else if path.windows(3).any(|w| w == b"://") {
+            "absolute-uri".into()
+        } else if path.is_empty() {
+            String::new()
+        } else {
+            "authority".into()
+        };
+    }
+    let clean = printable(path, PATH_BYTES_MAX);
+    let mut out = String::with_capacity(clean.len());
+    for (i, part) in clean.split('/').enumerate() {
+        if i > 0 {
+            out.push('/');
+        }
+        out.push_str(if numbers_things(part) { "*" } else { part });
+    }
+    out
+}
+
+/// All digits, or long and hexadecimal: an id, not a name. `/2024/12/` are ids as well.
+fn numbers_things(part: &str) -> bool {
+    let stem = part.split_once('.').map_or(part, |(stem, _)| stem);
+    !stem.is_empty()
+        && (stem.bytes().all(|b| b.is_ascii_digit())
+            || (stem.len() >= 8
+                && stem.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+                && stem.bytes().any(|b| b.is_ascii_digit())))
+}
+
+fn printable(raw: &[u8], max: usize) -> String {
+    raw.iter().take(max).map(|&b| if (0x21..0x7f).contains(&b) { char::from(b) } else { '?' }).collect()
+}
+
+/// What browsers fetch along with a page.
+const STATIC_ENDINGS: &[&str] = &[
+    ".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".json", ".map", ".mjs", ".mp3",
+    ".mp4", ".otf", ".pdf", ".png", ".svg", ".ttf", ".txt", ".webm", ".webp", ".woff", ".woff2", ".xml", ".zip",
+];
+
+/// Whether a path asks for a page, not for something that a page is made of.
+pub(crate) fn is_page(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    path.starts_with('/') && !STATIC_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates() {
+        for (path, expected) in [
+            ("/item/123", "/item/*"),
+            ("/2024/12/hello-world/", "/*/*/hello-world/"),
+            ("/u/3f2504e0-4f89-11d3-9a0c-0305e82c3301", "/u/*"),
+            ("/img/17.png", "/img/*"),
+            ("/xmlrpc.php", "/xmlrpc.php"),
+            ("www.example.com:443", "authority"),
+            ("http://example.com/", "absolute-uri"),
+            ("*", "*"),
+            ("/facade/", "/facade/"),
+        ] {
+            assert_eq!(template(path.as_bytes()), expected, "{path}");
+        }
+        assert_eq!(template(b"/a\xff b"), "/a??b");
+    }
+
+    #[test]
+    fn names_beyond_the_limit_are_one() {
+        let mut symbols = Symbols::with_limit(3);
+        let (a, b, c, d) = (symbols.id("a"), symbols.id("b"), symbols.id("c"), symbols.id("d"));
+        assert_eq!((a, b, c, d), (1, 2, OVERFLOW, OVERFLOW));
+        assert_eq!(&*symbols.name(c), "*");
+    }
+}

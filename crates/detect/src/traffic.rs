@@ -1,0 +1,379 @@
+//! One web service's traffic: every request of the last minutes, the hours before folded by minute, and the line
+//! through time. All of it bounded, whatever is sent.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use toban_model::event::Request;
+use toban_model::{Holder, Rate, ServerView, Side, Time, Traffic, Waiting, canonical};
+
+use crate::origin::{Origins, last_forwarded};
+use crate::series::{Series, WIDTH};
+use crate::symbols::{self, Symbol, Symbols};
+
+/// Requests kept one by one, for this long at most. Longer than most servers' timeouts, so that an incident's first
+/// requests are still there when they end.
+const ROWS_FOR: Duration = Duration::from_secs(600);
+/// 72 bytes each: 7 MiB.
+const ROWS_MAX: usize = 100_000;
+/// Folded requests over all minutes, about 100 bytes each: 25 MiB. The oldest minutes go first.
+const FOLDED_MAX: usize = 250_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How often the usual side is put together anew while nothing happens.
+const USUAL_EVERY: Duration = Duration::from_secs(30);
+/// The window that is judged: at least this, at most [`ROWS_FOR`], three times what a slow request holds in between.
+const WINDOW_MIN: Duration = Duration::from_secs(60);
+/// Rates "now" are over this time.
+const RATE_OVER: Duration = Duration::from_secs(20);
+/// Distinct groups handed on for judgement; the lightest are left out.
+const HOLDERS_MAX: usize = 50_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    end: Time,
+    held_us: u64,
+    key: Key,
+    status: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    peer: IpAddr,
+    forwarded: Option<IpAddr>,
+    method: Symbol,
+    path: Symbol,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    requests: u32,
+    ok: u32,
+    server_errors: u32,
+    held_us: u64,
+}
+
+impl Sum {
+    fn add(&mut self, row: &Row) {
+        self.requests += 1;
+        self.ok += u32::from((100..400).contains(&row.status));
+        self.server_errors += u32::from(row.status >= 500);
+        self.held_us += row.held_us;
+    }
+
+    fn merge(&mut self, other: &Sum) {
+        self.requests += other.requests;
+        self.ok += other.ok;
+        self.server_errors += other.server_errors;
+        self.held_us += other.held_us;
+    }
+}
+
+/// The traffic of one service.
+#[derive(Debug)]
+pub(crate) struct TrafficWatch {
+    service: String,
+    methods: Symbols,
+    paths: Symbols,
+    rows: VecDeque<Row>,
+    minutes: BTreeMap<Time, HashMap<Key, Sum>>,
+    folded: usize,
+    /// Minutes that fell off for want of room.
+    dropped: u64,
+    series: Series,
+    newest: Option<Time>,
+    /// Rows whose end lies before their neighbours' (files are read newest first) make the queue unsorted.
+    usual: Option<CachedUsual>,
+}
+
+#[derive(Debug)]
+struct CachedUsual {
+    until: Time,
+    made: Time,
+    side: Side,
+    clients_a_minute: f64,
+    held_s_median: f64,
+}
+
+impl TrafficWatch {
+    pub(crate) fn new(service: &str) -> TrafficWatch {
+        TrafficWatch {
+            service: service.to_owned(),
+            methods: Symbols::methods(),
+            paths: Symbols::paths(),
+            rows: VecDeque::new(),
+            minutes: BTreeMap::new(),
+            folded: 0,
+            dropped: 0,
+            series: Series::default(),
+            newest: None,
+            usual: None,
+        }
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub(crate) fn newest(&self) -> Option<Time> {
+        self.newest
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        self.series.start()
+    }
+
+    /// Takes one ended request. One without an address that the server saw is counted in the rates and holds
+    /// nobody to account.
+    pub(crate) fn request(&mut self, request: &Request<'_>) {
+        let held_us = request.duration_us.unwrap_or(0);
+        let end = request.time + Duration::from_micros(held_us);
+        let status = request.status.unwrap_or(0);
+        let path = symbols::template(request.path);
+        let page_ok = (200..400).contains(&status) && symbols::is_page(&path);
+        self.series.add(end, held_us, page_ok, status >= 500);
+        let Some(peer) = request.peer.or(request.client) else { return };
+        let row = Row {
+            end,
+            held_us,
+            status,
+            key: Key {
+                peer: canonical(peer),
+                forwarded: request.forwarded.and_then(last_forwarded),
+                method: self.methods.id(&symbols::method(request.method)),
+                path: self.paths.id(&path),
+            },
+        };
+        self.newest = Some(self.newest.map_or(end, |newest| newest.max(end)));
+        if self.newest.is_some_and(|newest| newest.since(end) > ROWS_FOR) {
+            self.fold(&row);
+            return;
+        }
+        self.rows.push_back(row);
+        while self.rows.len() > ROWS_MAX
+            || self.rows.front().is_some_and(|r| self.newest.is_some_and(|n| n.since(r.end) > ROWS_FOR))
+        {
+            let Some(row) = self.rows.pop_front() else { break };
+            self.fold(&row);
+        }
+    }
+
+    fn fold(&mut self, row: &Row) {
+        let minute = self.minutes.entry(row.end.bucket(MINUTE)).or_default();
+        let before = minute.len();
+        minute.entry(row.key).or_default().add(row);
+        self.folded += minute.len() - before;
+        while self.folded > FOLDED_MAX {
+            let Some((_, oldest)) = self.minutes.pop_first() else { break };
+            self.folded -= oldest.len();
+            self.dropped += 1;
+        }
+    }
+
+    /// Since when this traffic has been out of its usual. `live` says that the log is complete up to `at`, so that
+    /// silence is a fall and not an end of the file.
+    pub(crate) fn onset(&self, at: Time, live: bool) -> Option<Time> {
+        let at = if live { at } else { self.newest.map_or(at, |n| n + WIDTH) };
+        self.series.onset(at, Duration::ZERO)
+    }
+
+    /// Every folded and fresh group that ended before `until`.
+    fn sums_before(&self, until: Time) -> HashMap<Key, Sum> {
+        let mut sums: HashMap<Key, Sum> = HashMap::new();
+        for (_, minute) in self.minutes.range(..until.bucket(MINUTE)) {
+            for (key, sum) in minute {
+                sums.entry(*key).or_default().merge(sum);
+            }
+        }
+        for row in self.rows.iter().filter(|row| row.end < until) {
+            sums.entry(row.key).or_default().add(row);
+        }
+        sums
+    }
+
+    /// Learns the balancers from the time before `until`.
+    pub(crate) fn teach(&self, origins: &mut Origins, until: Time) {
+        let sums = self.sums_before(until);
+        if !sums.is_empty() {
+            origins.learn(sums.iter().map(|(key, sum)| (key.peer, key.forwarded, sum.requests)));
+        }
+    }
+
+    /// Whether the usual side for this onset has to be put together anew.
+    pub(crate) fn usual_is_stale(&self, until: Time, at: Time, quiet: bool) -> bool {
+        self.usual.as_ref().is_none_or(|usual| {
+            if quiet { at.since(usual.made) >= USUAL_EVERY } else { usual.until != until }
+        })
+    }
+
+    fn make_usual(&mut self, origins: &Origins, until: Time, at: Time) {
+        let sums = self.sums_before(until);
+        let from = self.series.start().unwrap_or(until);
+        let mut a_minute: Vec<usize> = self
+            .minutes
+            .range(..until.bucket(MINUTE))
+            .map(|(_, keys)| keys.keys().map(|k| k.forwarded.unwrap_or(k.peer)).collect::<HashSet<_>>().len())
+            .collect();
+        let mut by_minute: HashMap<Time, HashSet<IpAddr>> = HashMap::new();
+        for row in self.rows.iter().filter(|row| row.end < until) {
+            let client = row.key.forwarded.unwrap_or(row.key.peer);
+            by_minute.entry(row.end.bucket(MINUTE)).or_default().insert(client);
+        }
+        a_minute.extend(by_minute.values().map(HashSet::len));
+        a_minute.sort_unstable();
+        let clients_a_minute = a_minute.get(a_minute.len() / 2).copied().unwrap_or(0) as f64;
+        let side = self.side(origins, sums, until.since(from).as_secs_f64());
+        let held_s_median = held_median(&side.holders);
+        self.usual = Some(CachedUsual { until, made: at, side, clients_a_minute, held_s_median });
+    }
+
+    fn side(&self, origins: &Origins, sums: HashMap<Key, Sum>, seconds: f64) -> Side {
+        let mut holders: Vec<Holder> = sums
+            .into_iter()
+            .map(|(key, sum)| Holder {
+                client: origins.client(key.peer, key.forwarded),
+                method: self.methods.name(key.method),
+                path: self.paths.name(key.path),
+                requests: sum.requests,
+                ok: sum.ok,
+                server_errors: sum.server_errors,
+                held_s: sum.held_us as f64 / 1e6,
+            })
+            .collect();
+        // Sorted by everything, so that equal input gives equal output.
+        holders.sort_unstable_by(|a, b| {
+            (b.requests, a.client.peer, a.client.address, &a.method, &a.path).cmp(&(
+                a.requests,
+                b.client.peer,
+                b.client.address,
+                &b.method,
+                &b.path,
+            ))
+        });
+        let folded = holders.len().saturating_sub(HOLDERS_MAX) as u64;
+        holders.truncate(HOLDERS_MAX);
+        Side { seconds, holders, folded }
+    }
+
+    /// The closed window at `at`, against what was before `onset` (or before the window, when all is as usual).
+    pub(crate) fn close(
+        &mut self,
+        at: Time,
+        onset: Option<Time>,
+        live: bool,
+        origins: &Origins,
+        view: Option<&ServerView>,
+    ) -> Traffic {
+        let end = if live { at } else { self.newest.unwrap_or(at) };
+        let quiet = onset.is_none();
+        let until = onset.unwrap_or(end - WINDOW_MIN);
+        if self.usual_is_stale(until, at, quiet) {
+            self.make_usual(origins, until, at);
+        }
+        // A window of three slow requests: over a shorter one the log's figure swings with the server's timeout.
+        let mut slowest = Duration::ZERO;
+        for row in self.rows.iter().filter(|row| row.end >= until) {
+            slowest = slowest.max(Duration::from_micros(row.held_us));
+        }
+        let window = (slowest * 3).clamp(WINDOW_MIN, ROWS_FOR);
+        let from = until.max(end - window);
+        let mut sums: HashMap<Key, Sum> = HashMap::new();
+        let mut clients = HashSet::new();
+        for row in self.rows.iter().filter(|row| row.end >= from) {
+            sums.entry(row.key).or_default().add(row);
+            if end.since(row.end) <= MINUTE {
+                clients.insert(row.key.forwarded.unwrap_or(row.key.peer));
+            }
+        }
+        let seconds = end.since(from).as_secs_f64().max(1.0);
+        let now = self.side(origins, sums, seconds);
+        let recent = end - RATE_OVER.min(end.since(until).max(WIDTH));
+        let rate = |value: fn(&crate::series::Bucket) -> u32| {
+            let sum: u32 = self.series.range(recent.bucket(WIDTH), end + WIDTH).map(|(_, b)| value(b)).sum();
+            f64::from(sum) / end.since(recent.bucket(WIDTH)).as_secs_f64().max(1.0)
+        };
+        let start = self.series.start().unwrap_or(until);
+        let line = self.series.usual(start, until).unwrap_or_default();
+        let (live_holders, queued) = view.map(|view| holders_of(view, origins)).unwrap_or_default();
+        let usual = self.usual.as_ref().expect("made above when it was missing");
+        Traffic {
+            service: self.service.clone(),
+            now,
+            usual: usual.side.clone(),
+            live: live_holders,
+            queued,
+            requests: Rate { now: rate(|b| b.requests), usual: line.requests },
+            pages_ok: Rate { now: rate(|b| b.pages_ok), usual: line.pages_ok },
+            server_errors: Rate { now: rate(|b| b.server_errors), usual: line.server_errors_high },
+            clients: Rate { now: clients.len() as f64, usual: usual.clients_a_minute },
+            onset,
+            last_line: self.newest,
+            held_s_usual_median: usual.held_s_median,
+        }
+    }
+
+    /// Rates of this second as raw readings, for the record.
+    pub(crate) fn rates(&self, at: Time) -> [(&'static str, f64); 3] {
+        let to = at.bucket(WIDTH);
+        let sum = |value: fn(&crate::series::Bucket) -> u32| -> f64 {
+            self.series.range(to - WIDTH, to).map(|(_, b)| f64::from(value(b))).sum::<f64>() / WIDTH.as_secs_f64()
+        };
+        [
+            ("http.requests", sum(|b| b.requests)),
+            ("http.pages_ok", sum(|b| b.pages_ok)),
+            ("http.server_errors", sum(|b| b.server_errors)),
+        ]
+    }
+}
+
+/// The median time that a request holds a worker, weighted by requests.
+fn held_median(holders: &[Holder]) -> f64 {
+    let mut each: Vec<(f64, u32)> =
+        holders.iter().map(|h| (h.held_s / f64::from(h.requests.max(1)), h.requests)).collect();
+    each.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let half = each.iter().map(|e| u64::from(e.1)).sum::<u64>() / 2;
+    let mut seen = 0;
+    for (held, requests) in each {
+        seen += u64::from(requests);
+        if seen >= half {
+            return held;
+        }
+    }
+    0.0
+}
+
+/// The live view as holders: the busy workers, and the connections that wait for one.
+fn holders_of(view: &ServerView, origins: &Origins) -> (Vec<Holder>, Vec<Holder>) {
+    let held = view
+        .workers
+        .iter()
+        .filter(|w| w.waiting != Waiting::Idle)
+        .filter_map(|w| {
+            let peer = canonical(w.peer?.ip());
+            let path = w.path.as_deref().unwrap_or("").split('?').next().unwrap_or("");
+            Some(Holder {
+                client: origins.client(peer, None),
+                method: symbols::method(w.method.as_deref().unwrap_or("").as_bytes()).into(),
+                path: symbols::template(path.as_bytes()).into(),
+                requests: 1,
+                ok: 0,
+                server_errors: 0,
+                held_s: w.held_ms.unwrap_or(0) as f64 / 1e3,
+            })
+        })
+        .collect();
+    let queued = view
+        .queue
+        .iter()
+        .map(|q| Holder {
+            client: origins.client(canonical(q.peer.ip()), None),
+            method: "".into(),
+            path: "".into(),
+            requests: 1,
+            ok: 0,
+            server_errors: 0,
+            held_s: 0.0,
+        })
+        .collect();
+    (held, queued)
+}

@@ -1,0 +1,205 @@
+//! *Events*: what one line of a log says, borrowed from that line.
+//!
+//! Two kinds of text stand side by side here and must not be mixed up. Addresses (`peer`, `client`) are what the
+//! server itself saw. Everything that is `&[u8]` may have been written by a stranger, as they liked it: it can
+//! describe what they did, and never name who did it.
+
+use std::net::IpAddr;
+
+use crate::Time;
+
+/// What one line of a log says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A web server or proxy answered a request.
+    Request(Request<'a>),
+    /// A server complained.
+    Error(ErrorLine<'a>),
+    /// The kernel said something.
+    Kernel(KernelLine<'a>),
+}
+
+/// One request of a web server's access log, borrowed from its line.
+///
+/// Byte fields are as the log has them, with the log's own escapes (`\"`, `\x16`). What the line does not say, or says
+/// with `-`, is `None` (or empty for the fields of the request line).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request<'a> {
+    /// When the request was received. For a log that stamps the end, this is the end less the duration.
+    pub time: Time,
+    /// The other end of the TCP connection, as the server saw it; `None` if the field is a name, `-`, or replaced by
+    /// what a proxy reported.
+    pub peer: Option<IpAddr>,
+    /// What the server itself says is the client: the peer, or the address that a trusted proxy reported.
+    pub client: Option<IpAddr>,
+    /// `X-Forwarded-For` as it came: a stranger's text unless the peer is a trusted proxy.
+    pub forwarded: Option<&'a [u8]>,
+    /// The method; empty if the request line is not HTTP's.
+    pub method: &'a [u8],
+    /// The request's target without its query; for `CONNECT` the authority. A target in absolute form (`http://…`) is
+    /// kept as it is: that is how a proxy is asked.
+    pub path: &'a [u8],
+    /// `HTTP/1.1`; empty if absent.
+    pub protocol: &'a [u8],
+    /// The status that the client got.
+    pub status: Option<u16>,
+    /// Bytes sent.
+    pub bytes: Option<u64>,
+    /// Time to serve the request, in microseconds.
+    pub duration_us: Option<u64>,
+    /// `User-Agent`.
+    pub agent: Option<&'a [u8]>,
+    /// `Referer`.
+    pub referer: Option<&'a [u8]>,
+    /// The virtual host or the `Host` header, whichever the format has.
+    pub host: Option<&'a [u8]>,
+    /// The user of HTTP authentication, which with status 401 is only claimed.
+    pub user: Option<&'a [u8]>,
+    /// The whole request line as logged; empty if the format has only its pieces.
+    pub raw_request: &'a [u8],
+}
+
+/// How serious a server thinks its line is; syslog's scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The system is unusable.
+    Emergency,
+    /// Must be corrected at once.
+    Alert,
+    /// Critical.
+    Critical,
+    /// Something failed.
+    Error,
+    /// Something may fail.
+    Warning,
+    /// Normal, but worth a line.
+    Notice,
+    /// For information.
+    Info,
+    /// For debugging, with Apache's trace levels.
+    Debug,
+}
+
+/// One line of a server's error log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErrorLine<'a> {
+    /// When it was written.
+    pub time: Option<Time>,
+    /// How serious the server thinks it is.
+    pub level: Level,
+    /// The process that wrote it.
+    pub pid: Option<u32>,
+    /// The address in the server's own client field, found by structure; `None` where a stranger's text could have
+    /// put another one in its place.
+    pub peer: Option<IpAddr>,
+    /// The server's number for this message, such as `AH01075`.
+    pub code: Option<&'a str>,
+    /// The part of the server that speaks: a module, a pool.
+    pub module: Option<&'a [u8]>,
+    /// The message, without what the other fields hold.
+    pub text: &'a [u8],
+}
+
+/// One line of the kernel log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelLine<'a> {
+    /// When it was logged by the wall clock; the kernel's own ring buffer does not say.
+    pub time: Option<Time>,
+    /// Microseconds since boot, the kernel's own stamp.
+    pub boot_us: Option<u64>,
+    /// The message.
+    pub text: &'a [u8],
+    /// What it means, if it is one of those that matter.
+    pub word: KernelWord,
+}
+
+/// The kernel's messages that explain an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KernelWord {
+    /// A report of the OOM killer begins. Reports are rate-limited, kills are not: count kills.
+    OomInvoked {
+        /// The task that asked for a page, which is neither the victim nor the cause.
+        comm: String,
+    },
+    /// The summary line of such a report.
+    OomConstraint {
+        /// The memory cgroup whose limit was reached; `None` if the machine's memory was.
+        memcg: Option<String>,
+        /// The victim's name.
+        task: String,
+        /// The victim.
+        pid: u32,
+    },
+    /// A process was killed for its memory.
+    OomKilled {
+        /// The victim.
+        pid: u32,
+        /// The victim's name.
+        comm: String,
+        /// Its anonymous memory, in KiB.
+        anon_rss_kb: Option<u64>,
+        /// Its address space, in KiB.
+        total_vm_kb: Option<u64>,
+        /// For the limit of a cgroup, not of the machine.
+        cgroup: bool,
+    },
+    /// A listener's queue of half-open connections is full. Said once per listener.
+    SynFlooding {
+        /// The listener's port.
+        port: u16,
+    },
+    /// The connection-tracking table is full and packets are dropped.
+    ConntrackFull,
+    /// The table of network neighbours is full.
+    NeighbourTableFull,
+    /// TCP is at its memory limit.
+    TcpMemory,
+    /// Too many sockets without a process.
+    OrphanSockets,
+    /// The system's limit of open files was reached.
+    FileLimit,
+    /// A task has slept uninterruptibly for long.
+    HungTask {
+        /// The task's name.
+        comm: String,
+        /// The task.
+        pid: u32,
+        /// For at least how long.
+        seconds: u64,
+    },
+    /// A processor is stuck in the kernel.
+    Lockup,
+    /// A block device failed to read or write.
+    IoError {
+        /// The device.
+        device: String,
+    },
+    /// A filesystem found itself damaged.
+    FilesystemError {
+        /// The device.
+        device: String,
+    },
+    /// A filesystem went read-only.
+    ReadOnly,
+    /// The hardware reported an error of its own.
+    HardwareError,
+    /// A network link went down.
+    LinkDown {
+        /// The interface.
+        interface: String,
+    },
+    /// A network link came up.
+    LinkUp {
+        /// The interface.
+        interface: String,
+    },
+    /// A process crashed.
+    Segfault {
+        /// The process's name.
+        comm: String,
+        /// The process.
+        pid: u32,
+    },
+    /// Anything else.
+    Other,
+}
