@@ -1,1 +1,65 @@
-//! Names the cause in one closed window.
+//! Names the cause in one closed window: who holds the exhausted resource beyond what they usually hold, which
+//! cause of the catalogue explains it, which look-alikes are ruled out by what number, and what can be done.
+//!
+//! The noun is the [`Diagnosis`]. Its only input is a [`Situation`]: nothing here does I/O or reads a clock.
+
+mod attribution;
+pub mod causes;
+mod picture;
+mod remedies;
+mod tell;
+
+use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
+
+use crate::causes::{Cause, Judged};
+use crate::picture::Picture;
+
+/// Below this a cause is not named; "not clear" is a good answer.
+const CONFIDENCE_MIN: f64 = 0.5;
+
+/// What is the matter.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diagnosis {
+    /// In one word.
+    pub verdict: Verdict,
+    /// The causes, ordered by how much of the incident they explain.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges one closed window.
+pub fn diagnose(situation: &Situation) -> Diagnosis {
+    let picture = Picture::new(situation);
+    // Resource first: nothing used up, nothing killed, nothing falling is no incident, however odd a number looks.
+    if !picture.is_incident() {
+        let watch = situation.symptoms.iter().any(|s| s.kind == SymptomKind::High);
+        return Diagnosis { verdict: if watch { Verdict::Watch } else { Verdict::Ok }, findings: Vec::new() };
+    }
+    let judged: Vec<_> = causes::ALL.iter().map(|cause| (cause, (cause.judge)(&picture))).collect();
+    let mut findings: Vec<Finding> = judged
+        .iter()
+        .filter_map(|(cause, outcome)| match outcome {
+            Judged::Is(candidate) if candidate.confidence >= CONFIDENCE_MIN => {
+                let ruled_out = ruled_out(cause, &judged);
+                Some(tell::finding(&picture, cause, candidate, ruled_out))
+            }
+            _ => None,
+        })
+        .collect();
+    findings.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then_with(|| a.cause.cmp(&b.cause)));
+    Diagnosis { verdict: Verdict::Incident, findings }
+}
+
+/// The cause's look-alikes that said why they are not the one.
+fn ruled_out(cause: &Cause, judged: &[(&Cause, Judged)]) -> Vec<RuledOut> {
+    cause
+        .rules_out
+        .iter()
+        .filter_map(|id| {
+            let (_, outcome) = judged.iter().find(|(other, _)| other.id == *id)?;
+            match outcome {
+                Judged::Not(because) => Some(RuledOut { cause: (*id).to_owned(), because: because.clone() }),
+                Judged::Is(_) | Judged::Unknown => None,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! `flash-crowd`: many more people than usual, each behaving as people do.
+//!
+//! Needs: more requests end than usual, from more clients than usual, and no group stands out. An attack that holds
+//! the workers makes *fewer* requests end.
+
+use toban_model::{Remedy, Text};
+
+use super::{Candidate, Cause, Judged};
+use crate::picture::Picture;
+use crate::tell;
+
+pub(super) const CAUSE: Cause = Cause {
+    id: "flash-crowd",
+    about: Text::fixed(
+        "many more visitors than usual, each behaving as usual",
+        "訪問者が平常時より大幅に増えています。個々の動きは通常どおりです",
+    ),
+    rules_out: &["http-flood", "open-proxy-abuse", "slow-backend"],
+    judge,
+    summary,
+    remedies,
+};
+
+const REQUESTS_RATIO_MIN: f64 = 2.0;
+const CLIENTS_RATIO_MIN: f64 = 2.5;
+
+fn judge(picture: &Picture<'_>) -> Judged {
+    let (Some(requests), Some(clients)) = (picture.throughput_ratio(), picture.clients_ratio()) else {
+        return Judged::Unknown;
+    };
+    if clients < CLIENTS_RATIO_MIN || requests < REQUESTS_RATIO_MIN {
+        return Judged::Not(Text::new(
+            format!("requests ended at {requests:.1} times, clients came at {clients:.1} times their usual rate"),
+            format!("終了したリクエストは平常時の {requests:.1} 倍、クライアント数は {clients:.1} 倍です"),
+        ));
+    }
+    if picture.group.is_some() || !picture.workers_full() {
+        return Judged::Unknown;
+    }
+    Judged::Is(Candidate {
+        confidence: (0.6 + 0.05 * clients.min(6.0)).min(0.92),
+        culprits: Vec::new(),
+        evidence: vec![tell::evidence(
+            "clients",
+            Text::fixed("distinct clients a minute", "1 分あたりのクライアント数"),
+            Text::new(format!("{clients:.1} times the usual"), format!("平常時の {clients:.1} 倍")),
+            picture.traffic.map_or(0.0, |t| t.clients.now),
+            picture.traffic.map(|t| t.clients.usual),
+            "access_log",
+        )],
+    })
+}
+
+fn summary(picture: &Picture<'_>) -> Text {
+    let times = picture.clients_ratio().unwrap_or(1.0);
+    let (en, ja) = tell::exhaustion(picture);
+    Text::new(
+        format!("{en}\nIt is visitors: {times:.1} times as many as usual, and none of them stands out."),
+        format!("{ja}\n訪問者の急増です。平常時の {times:.1} 倍ですが、突出したクライアントはいません。"),
+    )
+}
+
+fn remedies(_: &Picture<'_>) -> Vec<Remedy> {
+    Vec::new()
+}

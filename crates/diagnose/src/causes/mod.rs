@@ -1,0 +1,126 @@
+//! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
+//! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
+
+mod flash_crowd;
+mod http_flood;
+mod load_balancer_bypass;
+mod memory_exhaustion;
+mod open_proxy_abuse;
+mod slow_backend;
+mod slow_clients;
+mod worker_limit;
+
+use toban_model::{Culprit, CulpritKind, Evidence, Remedy, Text, Where};
+
+use crate::attribution::Group;
+use crate::picture::Picture;
+
+/// A filled-in form.
+pub struct Cause {
+    /// Its id in the catalogue, for ever the same.
+    pub id: &'static str,
+    /// What it is, in general.
+    pub about: Text,
+    /// Causes that look the same from outside and must be told apart.
+    pub rules_out: &'static [&'static str],
+    pub(crate) judge: fn(&Picture<'_>) -> Judged,
+    /// This case in a sentence or two.
+    pub(crate) summary: fn(&Picture<'_>) -> Text,
+    pub(crate) remedies: fn(&Picture<'_>) -> Vec<Remedy>,
+}
+
+/// What a cause says of a picture.
+#[derive(Clone, Debug)]
+pub(crate) enum Judged {
+    /// It explains this.
+    Is(Candidate),
+    /// It does not, and this number says why.
+    Not(Text),
+    /// The evidence that it needs is not there.
+    Unknown,
+}
+
+/// A cause that explains the picture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidate {
+    pub(crate) confidence: f64,
+    pub(crate) culprits: Vec<Culprit>,
+    /// Evidence of its own, beside what is told of every group.
+    pub(crate) evidence: Vec<Evidence>,
+}
+
+/// All causes, the sharpest first.
+pub static ALL: &[Cause] = &[
+    open_proxy_abuse::CAUSE,
+    slow_clients::CAUSE,
+    http_flood::CAUSE,
+    load_balancer_bypass::CAUSE,
+    flash_crowd::CAUSE,
+    slow_backend::CAUSE,
+    worker_limit::CAUSE,
+    memory_exhaustion::CAUSE,
+];
+
+/// A group's networks as culprits.
+pub(crate) fn culprits_of(group: &Group) -> Vec<Culprit> {
+    let mut r#where = Where::new();
+    if let Some(method) = &group.shape.method {
+        r#where.insert("method".into(), method.to_string());
+    }
+    if let Some(path) = &group.shape.path {
+        r#where.insert("path".into(), path.to_string());
+    }
+    match group.shape.via {
+        Some(toban_model::Via::Direct) => drop(r#where.insert("via_balancer".into(), "no".into())),
+        Some(toban_model::Via::Balancer) => drop(r#where.insert("via_balancer".into(), "yes".into())),
+        Some(toban_model::Via::None) | None => {}
+    }
+    group
+        .offenders
+        .iter()
+        .map(|offender| {
+            let host = offender.prefix.prefix_len() == offender.prefix.max_prefix_len();
+            Culprit {
+                kind: if host { CulpritKind::Address } else { CulpritKind::Prefix },
+                value: if host { offender.prefix.addr().to_string() } else { offender.prefix.to_string() },
+                share: (offender.held / group.total.max(1.0) * 100.0).round() / 100.0,
+                r#where: r#where.clone(),
+                process: None,
+            }
+        })
+        .collect()
+}
+
+/// How sure an attack's group makes: by how much it holds, how new it is here, and whether two views agree.
+pub(crate) fn confidence_of(group: &Group, base: f64) -> f64 {
+    let coverage = (group.share() / 0.5).min(1.0) * 0.15;
+    let newness = (group.ratio / 50.0).min(1.0) * 0.12;
+    let views = if group.two_views { 0.06 } else { 0.0 };
+    (base + coverage + newness + views).min(0.99)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/causes"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "mod.rs")
+            .map(|name| name.trim_end_matches(".rs").replace('_', "-"))
+            .collect();
+        files.sort();
+        let mut ids: Vec<&str> = ALL.iter().map(|c| c.id).collect();
+        ids.sort_unstable();
+        assert_eq!(files, ids);
+        for cause in ALL {
+            assert!(!cause.about.en.is_empty() && !cause.about.ja.is_empty(), "{}", cause.id);
+            assert_ne!(cause.about.en, cause.about.ja, "{}", cause.id);
+            for other in cause.rules_out {
+                assert!(ids.contains(other), "{} rules out {other}, which is not in the list", cause.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The facts that all causes are judged by, computed once.
+
+use toban_model::{ResourceUse, ServerView, Service, Situation, SymptomKind, Time, Traffic, Via, Waiting};
+
+use crate::attribution::{Group, attribute};
+
+/// One situation with what its numbers add up to.
+pub(crate) struct Picture<'a> {
+    pub(crate) situation: &'a Situation,
+    /// The web traffic that matters: of the fullest server, else the busiest.
+    pub(crate) traffic: Option<&'a Traffic>,
+    /// The server that it belongs to.
+    pub(crate) service: Option<&'a Service>,
+    /// Its live view.
+    pub(crate) server: Option<&'a ServerView>,
+    /// Who is behind its held workers.
+    pub(crate) group: Option<Group>,
+}
+
+impl<'a> Picture<'a> {
+    pub(crate) fn new(situation: &'a Situation) -> Picture<'a> {
+        let fullness = |service: &str| {
+            situation
+                .servers
+                .iter()
+                .find(|v| v.service == service)
+                .map_or(0.0, |v| f64::from(v.busy) / f64::from(v.limit.unwrap_or(u32::MAX).max(1)))
+        };
+        let traffic = situation.traffic.iter().max_by(|a, b| {
+            (fullness(&a.service), a.requests.now + a.requests.usual)
+                .partial_cmp(&(fullness(&b.service), b.requests.now + b.requests.usual))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        Picture {
+            situation,
+            traffic,
+            service: traffic.and_then(|t| situation.host.services.iter().find(|s| s.id == t.service)),
+            server: traffic.and_then(|t| situation.servers.iter().find(|v| v.service == t.service)),
+            group: traffic.and_then(|t| attribute(situation, t)),
+        }
+    }
+
+    /// Something is used up, killed, or falling together with errors.
+    pub(crate) fn is_incident(&self) -> bool {
+        let has = |kind| self.situation.symptoms.iter().any(|s| s.kind == kind);
+        has(SymptomKind::Exhausted)
+            || has(SymptomKind::OomKill)
+            || (has(SymptomKind::Fall) && has(SymptomKind::Errors))
+            || self.logged_saturation()
+    }
+
+    /// Logs alone: the workers were held far beyond the usual, and requests failed or ended late for it.
+    fn logged_saturation(&self) -> bool {
+        self.server.is_none()
+            && self.situation.symptoms.iter().any(|s| matches!(s.kind, SymptomKind::Errors | SymptomKind::Fall))
+            && self.workers().is_some_and(|w| w.usual.is_some_and(|u| w.used > (u[1] * 2.0).max(5.0)))
+    }
+
+    /// The resource that ran out: the workers if they did, else whatever did.
+    pub(crate) fn exhausted(&self) -> Option<&'a ResourceUse> {
+        let out = |r: &&ResourceUse| r.exhausted_since.is_some();
+        self.workers()
+            .filter(out)
+            .or_else(|| self.situation.resources.iter().find(|r| r.name == "memory").filter(out))
+            .or_else(|| self.situation.resources.iter().find(out))
+            .or_else(|| self.workers())
+    }
+
+    pub(crate) fn workers(&self) -> Option<&'a ResourceUse> {
+        let name = format!("{}.workers", self.traffic?.service);
+        self.situation.resources.iter().find(|r| r.name == name)
+    }
+
+    pub(crate) fn workers_full(&self) -> bool {
+        self.workers().is_some_and(|w| w.exhausted_since.is_some())
+    }
+
+    /// Since when.
+    pub(crate) fn since(&self) -> Time {
+        let shown = self.situation.symptoms.iter().filter(|s| s.kind != SymptomKind::High).map(|s| s.since);
+        self.traffic.and_then(|t| t.onset).into_iter().chain(shown).min().unwrap_or(self.situation.at)
+    }
+
+    /// The part of the held workers that wait in this way.
+    pub(crate) fn waiting_share(&self, waiting: Waiting) -> Option<f64> {
+        let busy: Vec<_> = self.server?.workers.iter().filter(|w| w.waiting != Waiting::Idle).collect();
+        (busy.len() >= 5)
+            .then(|| busy.iter().filter(|w| w.waiting == waiting).count() as f64 / busy.len() as f64)
+    }
+
+    /// Memory that all workers would need if all were used as those in use are, in bytes.
+    pub(crate) fn memory_if_full(&self) -> Option<f64> {
+        let server = self.server?;
+        let busy: Vec<f64> = server
+            .workers
+            .iter()
+            .filter(|w| w.waiting != Waiting::Idle && w.rss_bytes > 0)
+            .map(|w| w.rss_bytes as f64)
+            .collect();
+        let mean = busy.iter().sum::<f64>() / busy.len().max(1) as f64;
+        (!busy.is_empty()).then(|| mean * f64::from(server.limit.unwrap_or(0)))
+    }
+
+    /// The part of usual requests that came straight to this host.
+    pub(crate) fn usual_direct_share(&self) -> Option<f64> {
+        let usual = &self.traffic?.usual.holders;
+        let all: f64 = usual.iter().map(|h| f64::from(h.requests)).sum();
+        let direct: f64 =
+            usual.iter().filter(|h| h.client.via == Via::Direct).map(|h| f64::from(h.requests)).sum();
+        (all > 0.0 && !self.situation.balancers.is_empty()).then(|| direct / all)
+    }
+
+    /// Requests that end a second, now against usual; `None` when the usual is not known.
+    pub(crate) fn throughput_ratio(&self) -> Option<f64> {
+        let rate = self.traffic?.requests;
+        (rate.usual > 0.0).then(|| rate.now / rate.usual)
+    }
+
+    /// Distinct clients a minute, now against usual.
+    pub(crate) fn clients_ratio(&self) -> Option<f64> {
+        let rate = self.traffic?.clients;
+        (rate.usual > 0.0).then(|| rate.now / rate.usual)
+    }
+}
