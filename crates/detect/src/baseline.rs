@@ -82,7 +82,8 @@ impl Baseline {
         if histogram.total < SECONDS_MIN {
             return None;
         }
-        let (low, median, high) = (histogram.quantile(0.01), histogram.quantile(0.5), histogram.quantile(0.99));
+        let (low, median, high) =
+            (histogram.quantile(0.01), histogram.quantile(0.5), histogram.quantile(0.99));
         let slack = 0.1 * median;
         Some(Usual { low: (low - slack).max(0.0), high: high + slack, seconds: histogram.total })
     }

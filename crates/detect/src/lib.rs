@@ -132,7 +132,8 @@ impl Watch {
                 let before = last.readings.iter().find(|r| r.name == reading.name)?;
                 let seconds = sample.at.since(last.at).as_secs_f64();
                 // A counter that went back was set anew (an interface came again): there is no rate to tell.
-                (seconds > 0.0 && reading.value >= before.value).then(|| (reading.value - before.value) / seconds)
+                (seconds > 0.0 && reading.value >= before.value)
+                    .then(|| (reading.value - before.value) / seconds)
             }
         }
     }
@@ -212,7 +213,10 @@ impl Watch {
         let first = onsets.iter().flatten().min().copied();
         for (traffic, onset) in self.traffic.iter().zip(&onsets) {
             let until = onset.or(first).unwrap_or(at);
-            if self.taught.is_none_or(|t| t != until && (onset.is_some() || at.since(t) > Duration::from_secs(30))) {
+            if self
+                .taught
+                .is_none_or(|t| t != until && (onset.is_some() || at.since(t) > Duration::from_secs(30)))
+            {
                 traffic.teach(&mut self.origins, until);
                 self.taught = Some(until);
             }
@@ -233,7 +237,8 @@ impl Watch {
             .map(|(name, (value, unit))| self.baseline.judge(name, *value, unit, self.host.cores))
             .collect();
         let servers: Vec<ServerView> = self.views.values().cloned().collect();
-        let balancers = self.origins.seen(traffic.iter().flat_map(|t| t.usual.holders.iter().map(|h| &h.client.peer)));
+        let balancers =
+            self.origins.seen(traffic.iter().flat_map(|t| t.usual.holders.iter().map(|h| &h.client.peer)));
         let usual_seconds = traffic.iter().map(|t| t.usual.seconds).fold(0.0, f64::max);
         let mut situation = Situation {
             at,
@@ -249,7 +254,8 @@ impl Watch {
             balancers,
             usual_seconds,
         };
-        situation.resources = resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
+        situation.resources =
+            resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
         situation.symptoms = detectors::symptoms(&situation);
         situation
     }

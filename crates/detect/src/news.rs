@@ -72,7 +72,8 @@ impl Errors {
                 let oldest = class.minutes.keys().next().copied().unwrap_or(from);
                 let before = class.count(oldest, from - MINUTE);
                 let usual_seconds = from.since(oldest).as_secs_f64();
-                let usual = if usual_seconds > 0.0 { f64::from(before) / usual_seconds * window } else { 0.0 };
+                let usual =
+                    if usual_seconds > 0.0 { f64::from(before) / usual_seconds * window } else { 0.0 };
                 (count > 0).then(|| ErrorClass {
                     service: service.clone(),
                     code: code.clone(),
@@ -83,7 +84,9 @@ impl Errors {
                 })
             })
             .collect();
-        out.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.service, &a.code).cmp(&(&b.service, &b.code))));
+        out.sort_by(|a, b| {
+            b.count.cmp(&a.count).then_with(|| (&a.service, &a.code).cmp(&(&b.service, &b.code)))
+        });
         out
     }
 }
@@ -172,7 +175,12 @@ impl Kernel {
             oom_count: listed.max(counted),
             oom,
             oom_usual: 0,
-            syn_flooding: self.syn_flooding.iter().filter(|s| s.0 >= from && s.0 <= at).map(|s| s.1).collect(),
+            syn_flooding: self
+                .syn_flooding
+                .iter()
+                .filter(|s| s.0 >= from && s.0 <= at)
+                .map(|s| s.1)
+                .collect(),
             conntrack_full: self.conntrack_full.is_some_and(|t| t >= from && t <= at),
         }
     }

@@ -65,7 +65,8 @@ pub(crate) fn all(
         }
         // Only logs were given: the workers held are known in hindsight, the limit only if the server said it.
         let held = traffic.now.holders.iter().map(|h| h.held_s).sum::<f64>() / traffic.now.seconds.max(1.0);
-        let usual = traffic.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / traffic.usual.seconds.max(1.0);
+        let usual =
+            traffic.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / traffic.usual.seconds.max(1.0);
         let said = situation.errors.iter().find(|e| e.service == traffic.service && e.code == "AH00161");
         out.push(ResourceUse {
             name: format!("{}.workers", traffic.service),

@@ -109,7 +109,8 @@ fn printable(raw: &[u8], max: usize) -> String {
 /// What browsers fetch along with a page.
 const STATIC_ENDINGS: &[&str] = &[
     ".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".json", ".map", ".mjs", ".mp3",
-    ".mp4", ".otf", ".pdf", ".png", ".svg", ".ttf", ".txt", ".webm", ".webp", ".woff", ".woff2", ".xml", ".zip",
+    ".mp4", ".otf", ".pdf", ".png", ".svg", ".ttf", ".txt", ".webm", ".webp", ".woff", ".woff2", ".xml",
+    ".zip",
 ];
 
 /// Whether a path asks for a page, not for something that a page is made of.

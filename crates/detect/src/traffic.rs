@@ -316,7 +316,8 @@ impl TrafficWatch {
     pub(crate) fn rates(&self, at: Time) -> [(&'static str, f64); 3] {
         let to = at.bucket(WIDTH);
         let sum = |value: fn(&crate::series::Bucket) -> u32| -> f64 {
-            self.series.range(to - WIDTH, to).map(|(_, b)| f64::from(value(b))).sum::<f64>() / WIDTH.as_secs_f64()
+            self.series.range(to - WIDTH, to).map(|(_, b)| f64::from(value(b))).sum::<f64>()
+                / WIDTH.as_secs_f64()
         };
         [
             ("http.requests", sum(|b| b.requests)),

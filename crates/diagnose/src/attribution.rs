@@ -50,7 +50,9 @@ impl Shape {
     }
 
     fn attributes(&self) -> usize {
-        usize::from(self.method.is_some()) + usize::from(self.path.is_some()) + usize::from(self.via.is_some())
+        usize::from(self.method.is_some())
+            + usize::from(self.path.is_some())
+            + usize::from(self.via.is_some())
     }
 
     /// The combinations that a holder belongs to, at most three attributes.
@@ -303,10 +305,12 @@ fn group(
             continue;
         }
         let addresses = network.by_address.len();
-        let proxy = network.rows.iter().filter(|(h, _)| proxied(h)).map(|(_, w)| w).sum::<f64>() / network.held;
+        let proxy =
+            network.rows.iter().filter(|(h, _)| proxied(h)).map(|(_, w)| w).sum::<f64>() / network.held;
         let concurrency = network.held / addresses as f64;
         let requests: f64 = network.by_address.values().map(|v| v.1).sum();
-        let repeats = view.minutes.map_or(0.0, |minutes| requests / addresses as f64 / minutes.max(1.0 / 6.0));
+        let repeats =
+            view.minutes.map_or(0.0, |minutes| requests / addresses as f64 / minutes.max(1.0 / 6.0));
         // A crowd is many more people than usual who each behave; a flood is few who do not.
         let crowd = in_group.len() as f64 > (usual.clients_a_minute * 2.0).max(50.0);
         let unsafe_method = network.rows.iter().all(|(h, _)| !matches!(&*h.method, "GET" | "HEAD" | ""));
@@ -323,12 +327,18 @@ fn group(
             && addresses >= ADDRESSES_FOR_NETWORK
             && !protected_inside(situation, prefix);
         if whole {
-            offenders.push(Offender { prefix: *prefix, held: network.held, addresses, is_peer: network.is_peer });
+            offenders.push(Offender {
+                prefix: *prefix,
+                held: network.held,
+                addresses,
+                is_peer: network.is_peer,
+            });
             rows.extend(&network.rows);
             continue;
         }
         for (address, (held, _)) in &network.by_address {
-            let seen = f64::from(usual.by_address.get(address).copied().unwrap_or(0)) / usual.requests.max(1.0);
+            let seen =
+                f64::from(usual.by_address.get(address).copied().unwrap_or(0)) / usual.requests.max(1.0);
             // A usual client that does more of what it usually does is no offender unless it does ten times more.
             if seen > USUAL_SHARE_MAX && held / view.total < seen * 10.0 {
                 continue;
@@ -377,7 +387,8 @@ fn narrow(group: &mut Group, view: &View<'_>, usual: &Usual<'_>) {
     let singles = Shape::of(sample).filter(|s| s.attributes() == 1);
     for single in singles {
         // "authority" is what every CONNECT asks for: it adds nothing to the method.
-        let adds = single.path.as_deref() != Some("authority") && single.path.as_deref() != Some("absolute-uri");
+        let adds =
+            single.path.as_deref() != Some("authority") && single.path.as_deref() != Some("absolute-uri");
         if adds && shared(&single) && usual.share(&single) < 0.5 {
             group.shape.method = group.shape.method.take().or(single.method);
             group.shape.path = group.shape.path.take().or(single.path);

@@ -8,6 +8,8 @@ pub mod causes;
 mod picture;
 mod remedies;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
 

@@ -52,7 +52,11 @@ impl<'a> Picture<'a> {
     /// Logs alone: the workers were held far beyond the usual, and requests failed or ended late for it.
     fn logged_saturation(&self) -> bool {
         self.server.is_none()
-            && self.situation.symptoms.iter().any(|s| matches!(s.kind, SymptomKind::Errors | SymptomKind::Fall))
+            && self
+                .situation
+                .symptoms
+                .iter()
+                .any(|s| matches!(s.kind, SymptomKind::Errors | SymptomKind::Fall))
             && self.workers().is_some_and(|w| w.usual.is_some_and(|u| w.used > (u[1] * 2.0).max(5.0)))
     }
 

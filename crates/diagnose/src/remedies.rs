@@ -70,7 +70,10 @@ fn ban(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
         id: 0,
         text: Text::new(
             format!("drop {list} on {on} for 1 h, end their connections{and_en}"),
-            format!("{list} からの {on} 番ポート宛て通信を 1 時間遮断し、接続を切断{}", if and_ja.is_empty() { "します".into() } else { format!("し{and_ja}") }),
+            format!(
+                "{list} からの {on} 番ポート宛て通信を 1 時間遮断し、接続を切断{}",
+                if and_ja.is_empty() { "します".into() } else { format!("し{and_ja}") }
+            ),
         ),
         risk: if names.is_empty() { Risk::Low } else { Risk::Medium },
         reversible: true,

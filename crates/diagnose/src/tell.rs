@@ -64,7 +64,8 @@ pub(crate) fn exhaustion(picture: &Picture<'_>) -> (String, String) {
         return ("Requests fail.".into(), "リクエストが失敗しています。".into());
     };
     let usual = resource.usual.map(|[low, high]| {
-        let range = if low >= 1.0 && low < high { format!("{low:.0}–{high:.0}") } else { format!("≤ {high:.0}") };
+        let range =
+            if low >= 1.0 && low < high { format!("{low:.0}–{high:.0}") } else { format!("≤ {high:.0}") };
         (format!(", {range} is usual"), format!("(平常時 {range})"))
     });
     let (usual_en, usual_ja) = usual.unwrap_or_default();
@@ -84,7 +85,9 @@ pub(crate) fn exhaustion(picture: &Picture<'_>) -> (String, String) {
     match resource.limit {
         Some(limit) if used >= 0.95 * limit => (
             format!("{name} has no free worker: {used:.0} of {limit:.0} busy{usual_en}."),
-            format!("{name} に空きワーカーがありません。{limit:.0} のうち {used:.0} が使用中です{usual_ja}。"),
+            format!(
+                "{name} に空きワーカーがありません。{limit:.0} のうち {used:.0} が使用中です{usual_ja}。"
+            ),
         ),
         Some(limit) => (
             format!("{name} holds {used:.0} of {limit:.0} workers{usual_en}."),
@@ -170,8 +173,14 @@ fn group_evidence(picture: &Picture<'_>) -> Vec<Evidence> {
         "share-against-usual",
         Text::fixed("share against usual", "平常時の割合との比"),
         Text::new(
-            format!("{:.0} % of held workers, {ratio:.0} times the usual share of such requests", group.share() * 100.0),
-            format!("占有中のワーカーの {:.0} %。同種リクエストの平常時の割合の {ratio:.0} 倍", group.share() * 100.0),
+            format!(
+                "{:.0} % of held workers, {ratio:.0} times the usual share of such requests",
+                group.share() * 100.0
+            ),
+            format!(
+                "占有中のワーカーの {:.0} %。同種リクエストの平常時の割合の {ratio:.0} 倍",
+                group.share() * 100.0
+            ),
         ),
         (group.share() * 100.0).round() / 100.0,
         None,
@@ -237,7 +246,9 @@ fn effects(picture: &Picture<'_>) -> Vec<Evidence> {
         .situation
         .symptoms
         .iter()
-        .filter(|s| !matches!(s.kind, SymptomKind::High) && !(s.kind == SymptomKind::Errors && s.what.contains(':')))
+        .filter(|s| {
+            !matches!(s.kind, SymptomKind::High) && !(s.kind == SymptomKind::Errors && s.what.contains(':'))
+        })
         .collect();
     symptoms.sort_by_key(|s| s.since);
     symptoms

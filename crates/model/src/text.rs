@@ -18,7 +18,11 @@ pub enum Lang {
 impl Lang {
     /// From a locale such as `ja_JP.UTF-8`; anything that is not Japanese is English.
     pub fn from_locale(locale: &str) -> Lang {
-        if locale == "ja" || locale.starts_with("ja_") || locale.starts_with("ja.") { Lang::Ja } else { Lang::En }
+        if locale == "ja" || locale.starts_with("ja_") || locale.starts_with("ja.") {
+            Lang::Ja
+        } else {
+            Lang::En
+        }
     }
 }
 

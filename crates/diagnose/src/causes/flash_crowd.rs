@@ -30,7 +30,9 @@ fn judge(picture: &Picture<'_>) -> Judged {
     };
     if clients < CLIENTS_RATIO_MIN || requests < REQUESTS_RATIO_MIN {
         return Judged::Not(Text::new(
-            format!("requests ended at {requests:.1} times, clients came at {clients:.1} times their usual rate"),
+            format!(
+                "requests ended at {requests:.1} times, clients came at {clients:.1} times their usual rate"
+            ),
             format!("終了したリクエストは平常時の {requests:.1} 倍、クライアント数は {clients:.1} 倍です"),
         ));
     }

@@ -30,7 +30,9 @@ fn judge(picture: &Picture<'_>) -> Judged {
     if group.proxy_share >= 0.5 {
         let share = group.proxy_share * 100.0;
         return Judged::Not(Text::new(
-            format!("{share:.0} % of their requests ask for another host: it is the proxying that holds workers"),
+            format!(
+                "{share:.0} % of their requests ask for another host: it is the proxying that holds workers"
+            ),
             format!("リクエストの {share:.0} % が他ホスト宛てであり、ワーカーの占有はプロキシ目的のものです"),
         ));
     }

@@ -20,12 +20,17 @@ pub(super) const CAUSE: Cause = Cause {
 fn judge(picture: &Picture<'_>) -> Judged {
     let kernel = &picture.situation.kernel;
     if kernel.oom.is_empty() {
-        return Judged::Not(Text::fixed("the kernel killed nothing for memory", "メモリ不足による強制終了はありません"));
+        return Judged::Not(Text::fixed(
+            "the kernel killed nothing for memory",
+            "メモリ不足による強制終了はありません",
+        ));
     }
     if let Some(group) = &picture.group {
         let held = group.held;
         return Judged::Not(Text::new(
-            format!("memory ran out because of the {held:.0} workers that the group holds: an effect, not the cause"),
+            format!(
+                "memory ran out because of the {held:.0} workers that the group holds: an effect, not the cause"
+            ),
             format!("メモリ不足は、この集団が占有した {held:.0} ワーカーの結果であり、原因ではありません"),
         ));
     }
@@ -43,8 +48,12 @@ fn summary(picture: &Picture<'_>) -> Text {
     let most = tell::clean(most);
     let n = kernel.oom_count;
     Text::new(
-        format!("Memory ran out: the kernel killed {n} processes, most of them {most}. What filled it is not clear."),
-        format!("メモリが不足し、カーネルが {n} 個のプロセスを強制終了しました(多くは {most})。何がメモリを使い切ったかは不明です。"),
+        format!(
+            "Memory ran out: the kernel killed {n} processes, most of them {most}. What filled it is not clear."
+        ),
+        format!(
+            "メモリが不足し、カーネルが {n} 個のプロセスを強制終了しました(多くは {most})。何がメモリを使い切ったかは不明です。"
+        ),
     )
 }
 

@@ -27,8 +27,12 @@ fn judge(picture: &Picture<'_>) -> Judged {
     if let Some(group) = &picture.group {
         let (share, ratio) = (group.share() * 100.0, group.ratio);
         return Judged::Not(Text::new(
-            format!("{share:.0} % of held workers belong to one group at {ratio:.0} times its usual share; a slow backend is slow for all alike"),
-            format!("占有中のワーカーの {share:.0} % が特定の集団のもので、平常時の割合の {ratio:.0} 倍です。バックエンドの遅延なら全員が一様に遅くなります"),
+            format!(
+                "{share:.0} % of held workers belong to one group at {ratio:.0} times its usual share; a slow backend is slow for all alike"
+            ),
+            format!(
+                "占有中のワーカーの {share:.0} % が特定の集団のもので、平常時の割合の {ratio:.0} 倍です。バックエンドの遅延なら全員が一様に遅くなります"
+            ),
         ));
     }
     let waiting = picture.waiting_share(Waiting::Backend);
@@ -80,7 +84,9 @@ fn summary(picture: &Picture<'_>) -> Text {
     let (en, ja) = tell::exhaustion(picture);
     Text::new(
         format!("{en}\nThey wait for the backend: requests come as usual, and everybody's are slow."),
-        format!("{ja}\nバックエンドの応答待ちです。リクエスト数は平常どおりで、全員が一様に遅くなっています。"),
+        format!(
+            "{ja}\nバックエンドの応答待ちです。リクエスト数は平常どおりで、全員が一様に遅くなっています。"
+        ),
     )
 }
 
