@@ -1,0 +1,202 @@
+//! `connect-flood`: strangers send CONNECT straight to the web server's own address, past the balancer. Each request
+//! waits for a host that never answers and holds a worker until the proxy's timeout; soon there is no worker left,
+//! the balancer calls the server down, and load, CPU, memory and disk look as on any other day.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use super::Scenario;
+use super::parts::{
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+};
+use crate::LabError;
+use crate::params::Draw;
+use crate::plan::{AttackPlan, Attackers, Clients, HostPlan, Plan, Server, Times, Truth};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "connect-flood",
+    about: "CONNECT requests past the balancer hold every worker of apache2 (haproxy, apache2 prefork, php-fpm)",
+    draw,
+};
+
+const TARGETS: &[&str] = &[
+    "www.pawmotor.example",
+    "www.acenursing.example",
+    "login.webmail.example",
+    "api.tickets.example",
+    "www.sneakers.example",
+    "accounts.games.example",
+];
+const REFERERS: &[&str] =
+    &["", "https://www.yahoo.com", "https://www.google.com", "https://www.facebook.com", "https://www.gmail.com"];
+const AGENTS: &[&str] = &[
+    "Mozilla/5.0 (Windows NT 6.1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/35.0.1916.153 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_10_3) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/43.0.2357.134 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 6.0; WOW64; rv:40.0) Gecko/20100101 Firefox/40.0",
+    "Mozilla/5.0 (iPad; CPU OS 8_0 like Mac OS X) AppleWebKit/600.1.4 (KHTML, like Gecko) Version/8.0 Mobile/12A365 Safari/600.1.4",
+    "Mozilla/5.0 (X11; Ubuntu; Linux i686; rv:40.0) Gecko/20100101 Firefox/40.0",
+];
+/// Different requests to choose from; more variety than this tells nothing new.
+const REQUESTS: usize = 60;
+
+fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
+    let counts = Counts { clients: 55..=70, client_prefixes: 15..=25, attacker_prefixes: 2..=3 };
+    let who = Neighbourhood::draw(draw, counts)?;
+    let workers = draw.number("workers", 50..=70)?;
+    let children = draw.number("php-children", 8..=8)?;
+    let proxy_timeout = draw.number("proxy-timeout-s", 18..=22)?;
+    let relay_timeout = draw.number("relay-timeout-s", 25..=25)?;
+    let connections = draw.number("attack-connections", 85..=95)?;
+    let addresses = draw.number("attacker-addresses", 10..=14)?;
+    let check_every = draw.number("check-every-s", 2..=3)?;
+    let memory = draw.number("memory-mib", 2048..=2048)? << 20;
+
+    let (site_plan, mut files) = site(draw.rng(), "/contact");
+    let (attackers, sources) =
+        sources(draw.rng(), &who.attacker_prefixes, addresses as usize, connections as usize);
+    let requests = std::iter::repeat_with(|| request(draw.rng())).take(REQUESTS).collect();
+    let clients = who.clients_plan(draw, SocketAddrV4::new(who.balancer, 80), site_plan.clone())?;
+    let admin = who.admin_plan(&site_plan);
+
+    let proxy = format!("\tProxyTimeout {proxy_timeout}");
+    let log_format = r#"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\" %D %{X-Forwarded-For}i %{X-Forwarded-Proto}i any"#;
+    files.push(default_site(&who.site, log_format, &proxy));
+    files.push(prefork(workers));
+    files.push(file("/var/www/html/index.php", index_php(&who, relay_timeout)));
+    files.push(file("/var/www/html/health.php", "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n"));
+    let php = crate::prerequisites::php_version().unwrap_or_default();
+    let web = HostPlan {
+        name: "web1".into(),
+        address: *who.web.ip(),
+        memory_limit_bytes: Some(memory),
+        files,
+        setup: [base_setup(), web_setup(&php, children, who.web.port())].concat(),
+        services: vec![
+            argv("rsyslogd"),
+            argv("service ssh start"),
+            argv(&format!("service php{php}-fpm start")),
+            argv("service apache2 start"),
+        ],
+    };
+    let balancer = HostPlan {
+        name: "lb".into(),
+        address: who.balancer,
+        memory_limit_bytes: Some(512 << 20),
+        files: vec![file("/etc/haproxy/haproxy.cfg", haproxy_cfg(who.web, check_every))],
+        setup: base_setup(),
+        services: vec![argv("rsyslogd"), argv("service haproxy start")],
+    };
+    let truth = Truth {
+        scenario: String::new(),
+        seed: 0,
+        parameters: BTreeMap::new(),
+        cause: "open-proxy-abuse".into(),
+        where_: [("method", "CONNECT"), ("via_balancer", "no")].map(|(k, v)| (k.into(), v.into())).into(),
+        web: Server {
+            host: "web1".into(),
+            address: *who.web.ip(),
+            port: who.web.port(),
+            site: who.site.clone(),
+            worker_limit: workers,
+            backend_limit: Some(children),
+            memory_limit_bytes: Some(memory),
+        },
+        balancer: Some(who.balancer),
+        admin: who.admin,
+        lan: who.lan.prefix,
+        gateway: who.lan.router,
+        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
+        attackers: Attackers { prefixes: who.attacker_prefixes.clone(), addresses: attackers, connections },
+        never_answers: who.never_answers,
+        times: Times::default(),
+    };
+    let attack = AttackPlan {
+        target: who.web,
+        prefixes: who.attacker_prefixes.clone(),
+        sources,
+        patience_ms: 60_000,
+        requests,
+    };
+    Ok(Plan { lan: who.lan, hosts: vec![web, balancer], clients, admin, attack, truth })
+}
+
+fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
+    let pool = format!("/etc/php/{php}/fpm/pool.d/www.conf");
+    vec![
+        shell(&format!("a2dismod -q -f php{php} || true")),
+        argv("a2enmod -q mpm_prefork proxy_fcgi setenvif status"),
+        argv(&format!("a2enconf -q php{php}-fpm")),
+        shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
+        shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
+        shell(&format!(
+            "sed -i -e 's/^pm.max_children =.*/pm.max_children = {children}/' \
+             -e 's|^;*slowlog =.*|slowlog = /var/log/php{php}-fpm-slow.log|' \
+             -e 's/^;*request_slowlog_timeout =.*/request_slowlog_timeout = 5s/' {pool}"
+        )),
+    ]
+}
+
+/// The front controller has an old relay in it: whatever is asked for by CONNECT, it connects to, and waits. There is
+/// no resolver, so a name becomes an address that nobody has.
+fn index_php(who: &Neighbourhood, relay_timeout: u64) -> String {
+    let prefix = who.never_answers.network().octets();
+    let (a, b) = (prefix[0], prefix[1]);
+    format!(
+        "<?php\n\
+         if ($_SERVER['REQUEST_METHOD'] === 'CONNECT') {{\n\
+         \x20   $target = $_SERVER['HTTP_HOST'] ?? $_SERVER['REQUEST_URI'];\n\
+         \x20   [$name, $port] = explode(':', $target . ':443');\n\
+         \x20   $sum = crc32($name);\n\
+         \x20   $peer = fsockopen(sprintf('{a}.{b}.%d.%d', $sum >> 8 & 255, $sum & 255), (int) $port ?: 443, $no, $why, {relay_timeout});\n\
+         \x20   http_response_code($peer ? 200 : 504);\n\
+         \x20   exit;\n\
+         }}\n{PAGE_PHP}"
+    )
+}
+
+fn haproxy_cfg(web: SocketAddrV4, check_every: u64) -> String {
+    format!(
+        "global
+	log /dev/log	local0
+	log /dev/log	local1 notice
+	chroot /var/lib/haproxy
+	stats socket /run/haproxy/admin.sock mode 660 level admin
+	stats timeout 30s
+	user haproxy
+	group haproxy
+	daemon
+	maxconn 4000
+
+defaults
+	log	global
+	mode	http
+	option	httplog
+	option	dontlognull
+	option	forwardfor
+	option	http-server-close
+	retries	3
+	timeout connect 3s
+	timeout client  30s
+	timeout server  15s
+	timeout check   3s
+	timeout http-keep-alive 5s
+
+frontend www
+	bind :80
+	http-request set-header X-Forwarded-Proto http
+	default_backend web
+
+backend web
+	option httpchk GET /health.php
+	http-check expect status 200
+	server web1 {web} check inter {check_every}s fall 3 rise 2
+"
+    )
+}
+
+fn request(rng: &mut fastrand::Rng) -> String {
+    let pick = |rng: &mut fastrand::Rng, from: &[&'static str]| rng.choice(from).copied().unwrap_or_default();
+    let (target, agent, referer) = (pick(rng, TARGETS), pick(rng, AGENTS), pick(rng, REFERERS));
+    let referer = if referer.is_empty() { String::new() } else { format!("Referer: {referer}\r\n") };
+    format!("CONNECT {target}:443 HTTP/1.1\r\nHost: {target}:443\r\n{referer}User-Agent: {agent}\r\n\r\n")
+}

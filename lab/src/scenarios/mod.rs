@@ -1,0 +1,69 @@
+//! The scenarios: one file each, and this list. A scenario draws its parameters and answers with a plan.
+
+mod connect_flood;
+mod parts;
+mod xmlrpc_flood;
+
+use crate::LabError;
+use crate::params::{Draw, Params};
+use crate::plan::Plan;
+
+/// One incident that really happened, to be brought about again.
+pub struct Scenario {
+    /// Kebab-case, as on the command line.
+    pub id: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    draw: fn(&mut Draw) -> Result<Plan, LabError>,
+}
+
+/// All of them.
+pub static ALL: &[Scenario] = &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO];
+
+pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {
+    ALL.iter().find(|scenario| scenario.id == id).ok_or_else(|| {
+        let known = ALL.iter().map(|scenario| scenario.id).collect::<Vec<_>>().join(", ");
+        LabError::Usage(format!("no scenario {id}; there are {known}"))
+    })
+}
+
+/// Draws everything that `params` leave open.
+pub(crate) fn plan(scenario: &Scenario, params: &Params) -> Result<Plan, LabError> {
+    let mut draw = Draw::new(params);
+    let mut plan = (scenario.draw)(&mut draw)?;
+    plan.truth.scenario = scenario.id.to_owned();
+    plan.truth.seed = params.seed;
+    plan.truth.parameters = draw.finish()?;
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_kebab_case() {
+        for (n, scenario) in ALL.iter().enumerate() {
+            assert!(scenario.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", scenario.id);
+            assert!(!ALL[..n].iter().any(|other| other.id == scenario.id), "{}", scenario.id);
+            assert!(!scenario.about.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan_and_parties_never_overlap() {
+        for scenario in ALL {
+            for seed in 0..200 {
+                let plan = plan(scenario, &Params::new(seed)).unwrap();
+                assert_eq!(plan.truth, super::plan(scenario, &Params::new(seed)).unwrap().truth);
+                let truth = &plan.truth;
+                for prefix in &truth.attackers.prefixes {
+                    assert!(!truth.clients.prefixes.contains(prefix));
+                    assert!(!prefix.contains(&truth.admin) && !truth.lan.contains(&prefix.addr()));
+                    assert!(truth.attackers.addresses.iter().any(|address| prefix.contains(address)));
+                }
+                assert_eq!(plan.attack.sources.len() as u64, truth.attackers.connections);
+            }
+        }
+    }
+}

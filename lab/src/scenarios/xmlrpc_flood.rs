@@ -1,0 +1,140 @@
+//! `xmlrpc-flood`: a flood of `POST /xmlrpc.php`, each of which takes much memory for a second. The host runs out of
+//! it, the kernel kills workers, and page views fall to a third and less.
+
+use std::collections::BTreeMap;
+
+use super::Scenario;
+use super::parts::{
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+};
+use crate::LabError;
+use crate::params::Draw;
+use crate::plan::{AttackPlan, Attackers, Clients, HostPlan, Plan, Server, Times, Truth};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "xmlrpc-flood",
+    about: "POST /xmlrpc.php takes all memory of the host: OOM kills, and page views fall (apache2 prefork, mod_php)",
+    draw,
+};
+
+/// What the host needs before the first such request: the servers, their idle workers, files in memory.
+const BASE_MIB: u64 = 96;
+
+const AGENTS: &[&str] = &[
+    "Mozilla/4.0 (compatible: MSIE 7.0; Windows NT 6.0)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; http://www.google.com/bot.html)",
+    "-",
+];
+
+fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
+    let counts = Counts { clients: 110..=140, client_prefixes: 30..=45, attacker_prefixes: 1..=1 };
+    let who = Neighbourhood::draw(draw, counts)?;
+    let workers = draw.number("workers", 120..=150)?;
+    let each_mib = draw.number("xmlrpc-mib", 25..=29)?;
+    let work_ms = draw.number("xmlrpc-ms", 900..=1200)?;
+    let room_for = draw.number("memory-for-workers", 19..=21)?;
+    let memory = draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
+    let connections = draw.number("attack-connections", 84..=92)?;
+    let addresses = draw.number("attacker-addresses", 6..=14)?;
+    let path = draw.text("attack-path", "/xmlrpc.php")?;
+    let with_duration = draw.number("log-duration", 1..=1)? != 0;
+    if !path.starts_with('/') || !path.ends_with(".php") || path.contains("..") {
+        return Err(LabError::Usage(format!("--attack-path {path}: not of the form /name.php")));
+    }
+
+    let (site_plan, mut files) = site(draw.rng(), "/contact");
+    let (attackers, sources) =
+        sources(draw.rng(), &who.attacker_prefixes, addresses as usize, connections as usize);
+    let agent = *draw.rng().choice(AGENTS).unwrap_or(&"-");
+    let requests = (0..8).map(|n| request(&who.site, &path, agent, n)).collect();
+    let clients = who.clients_plan(draw, who.web, site_plan.clone())?;
+    let admin = who.admin_plan(&site_plan);
+
+    let combined = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\""#;
+    let log_format = if with_duration { format!("{combined} %D") } else { combined.to_owned() };
+    files.push(default_site(&who.site, &log_format, ""));
+    files.push(prefork(workers));
+    files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
+    files.push(file(&format!("/var/www/html{path}"), xmlrpc_php(each_mib, work_ms)));
+    let php = crate::prerequisites::php_version().unwrap_or_default();
+    let port = who.web.port();
+    let web = HostPlan {
+        name: "web1".into(),
+        address: *who.web.ip(),
+        memory_limit_bytes: Some(memory),
+        files,
+        setup: [
+            base_setup(),
+            vec![
+                argv(&format!("a2enmod -q mpm_prefork php{php} status")),
+                shell(&format!("a2disconf -q -f php{php}-fpm || true")),
+                shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
+                shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
+            ],
+        ]
+        .concat(),
+        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
+    };
+    let truth = Truth {
+        scenario: String::new(),
+        seed: 0,
+        parameters: BTreeMap::new(),
+        cause: "http-flood".into(),
+        where_: [("method", "POST"), ("path", path.as_str())].map(|(k, v)| (k.into(), v.into())).into(),
+        web: Server {
+            host: "web1".into(),
+            address: *who.web.ip(),
+            port,
+            site: who.site.clone(),
+            worker_limit: workers,
+            backend_limit: None,
+            memory_limit_bytes: Some(memory),
+        },
+        balancer: None,
+        admin: who.admin,
+        lan: who.lan.prefix,
+        gateway: who.lan.router,
+        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
+        attackers: Attackers { prefixes: who.attacker_prefixes.clone(), addresses: attackers, connections },
+        never_answers: who.never_answers,
+        times: Times::default(),
+    };
+    let attack = AttackPlan {
+        target: who.web,
+        prefixes: who.attacker_prefixes.clone(),
+        sources,
+        patience_ms: 30_000,
+        requests,
+    };
+    Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
+}
+
+/// Many calls in one (`system.multicall`), as these floods send them: the answer is built in memory, call by call.
+fn xmlrpc_php(each_mib: u64, work_ms: u64) -> String {
+    format!(
+        "<?php\n\
+         $call = file_get_contents('php://input');\n\
+         $answers = [];\n\
+         for ($i = 0; $i < {each_mib}; $i++) {{\n\
+         \x20   // One slice of the work: memory that stays until the end, a little CPU, a wait as for a database.\n\
+         \x20   $answers[] = str_repeat(hash('sha256', $call . $i), 1 << 14);\n\
+         \x20   md5($answers[$i]);\n\
+         \x20   usleep({});\n\
+         }}\n\
+         header('Content-Type: text/xml');\n\
+         echo '<?xml version=\"1.0\"?><methodResponse><fault><value><int>403</int></value></fault></methodResponse>';\n",
+        work_ms * 1000 / each_mib
+    )
+}
+
+fn request(site: &str, path: &str, agent: &str, n: usize) -> String {
+    let mut body = String::from("<?xml version=\"1.0\"?><methodCall><methodName>system.multicall</methodName><params>");
+    for call in 0..20 {
+        body.push_str(&format!("<param><value>wp.getUsersBlogs admin word{}</value></param>", n * 20 + call));
+    }
+    body.push_str("</params></methodCall>");
+    format!(
+        "POST {path} HTTP/1.0\r\nHost: {site}\r\nUser-Agent: {agent}\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

@@ -1,0 +1,77 @@
+//! The attackers: a closed loop of connections, each opened again when it ends. When packets are dropped on the way
+//! a connection waits as a real one does: SYNs again and again, then a pause, then anew.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::STACK_BYTES;
+use super::http::dial;
+use crate::now;
+use crate::plan::AttackPlan;
+
+/// Their patience with a SYN that nothing answers: the kernel has then sent five.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+/// A refused connection is not tried again faster than this, or it would be a SYN flood.
+const REFUSED_PAUSE_MS: std::ops::Range<u64> = 200..800;
+/// All do not come in the same instant.
+const BEGIN_WITHIN_MS: u64 = 1500;
+
+struct Attackers {
+    plan: AttackPlan,
+    began: Once,
+    began_file: PathBuf,
+}
+
+pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
+    crate::roles::end_with_parent()?;
+    let plan: AttackPlan = serde_json::from_slice(&fs::read(spec)?)?;
+    let attackers = Arc::new(Attackers { plan, began: Once::new(), began_file: out.to_owned() });
+    let mut rng = fastrand::Rng::new();
+    let mut threads = Vec::new();
+    for source in attackers.plan.sources.clone() {
+        let (all, seed) = (Arc::clone(&attackers), rng.u64(..));
+        let thread = thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn(move || attack(&all, source, fastrand::Rng::with_seed(seed)))?;
+        threads.push(thread);
+    }
+    // They never end by themselves: the keeper kills the process when the incident is over.
+    for thread in threads {
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
+fn attack(all: &Attackers, source: Ipv4Addr, mut rng: fastrand::Rng) {
+    thread::sleep(Duration::from_millis(rng.u64(..BEGIN_WITHIN_MS)));
+    let Some(requests) = (!all.plan.requests.is_empty()).then_some(&all.plan.requests) else { return };
+    loop {
+        // Before the first SYN, so that no witness can have seen an earlier one.
+        all.began.call_once(|| {
+            let _ = fs::write(&all.began_file, format!("{:.6}\n", now()));
+        });
+        let request = &requests[rng.usize(..requests.len())];
+        if one(all, source, request).is_err() {
+            thread::sleep(Duration::from_millis(rng.u64(REFUSED_PAUSE_MS)));
+        }
+    }
+}
+
+/// One connection from its first packet to its end.
+fn one(all: &Attackers, source: Ipv4Addr, request: &str) -> std::io::Result<()> {
+    let mut stream = dial(source, all.plan.target, Instant::now() + CONNECT_MAX)?;
+    let patience = Duration::from_millis(all.plan.patience_ms);
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(request.as_bytes())?;
+    // The answer is of no interest; the server closes, or patience ends.
+    let until = Instant::now() + patience;
+    let mut answer = [0; 4096];
+    while Instant::now() < until && stream.read(&mut answer)? > 0 {}
+    Ok(())
+}
