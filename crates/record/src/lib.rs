@@ -283,38 +283,49 @@ impl Record {
 
     // ---- bans
 
-    /// Writes a ban. The same prefix on the same ports is one ban: the newer one replaces the older.
-    pub fn put_ban(&self, ban: &Ban) -> Result<(), Error> {
-        self.lock()
-            .execute(
-                "INSERT OR REPLACE INTO ban (prefix, ports, since, until, action, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    ban.prefix.to_string(),
-                    self.json("a ban's ports", &ban.ports)?,
-                    ban.since.as_micros(),
-                    ban.until.as_micros(),
-                    ban.action.0,
-                    ban.reason
-                ],
-            )
-            .map_err(|e| self.fail(e))?;
-        Ok(())
+    /// Writes bans, all or none. The same prefix on the same ports by the same action is one ban: the newer one
+    /// replaces the older.
+    pub fn put_bans(&self, bans: &[Ban]) -> Result<(), Error> {
+        self.in_one(|tx| {
+            for ban in bans {
+                tx.execute(
+                    "INSERT OR REPLACE INTO ban (prefix, ports, since, until, action, reason)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        ban.prefix.to_string(),
+                        ports_text(&ban.ports),
+                        ban.since.as_micros(),
+                        ban.until.as_micros(),
+                        ban.action.0,
+                        ban.reason
+                    ],
+                )?;
+            }
+            Ok(())
+        })
     }
 
-    /// Removes every ban of exactly this prefix, on whichever ports, and returns what was removed.
-    pub fn remove_ban(&self, prefix: &Prefix) -> Result<Vec<Ban>, Error> {
-        self.take_bans("prefix = ?1", &prefix.to_string())
+    /// Removes bans by action, prefix and ports, all or none. One that is not there is no error.
+    pub fn remove_bans(&self, bans: &[Ban]) -> Result<(), Error> {
+        self.in_one(|tx| {
+            for ban in bans {
+                tx.execute(
+                    "DELETE FROM ban WHERE action = ?1 AND prefix = ?2 AND ports = ?3",
+                    params![ban.action.0, ban.prefix.to_string(), ports_text(&ban.ports)],
+                )?;
+            }
+            Ok(())
+        })
     }
 
-    /// Removes every ban that an action brought, and returns them.
-    pub fn remove_bans_of(&self, action: ActionId) -> Result<Vec<Ban>, Error> {
-        self.take_bans("action = ?1", &action.0)
-    }
-
-    /// Removes the bans whose time has run out at `now`, and returns them.
-    pub fn remove_expired_bans(&self, now: Time) -> Result<Vec<Ban>, Error> {
-        self.take_bans("until <= ?1", &now.as_micros())
+    fn in_one(&self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let whole = || -> rusqlite::Result<()> {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            work(&tx)?;
+            tx.commit()
+        };
+        whole().map_err(|e| self.fail(e))
     }
 
     /// The bans that stand at `now`.
@@ -325,18 +336,6 @@ impl Record {
     /// All bans, also those whose time has run out and that nobody has removed yet.
     pub fn all_bans(&self) -> Result<Vec<Ban>, Error> {
         self.list("SELECT * FROM ban ORDER BY since, prefix", [], ban_of)
-    }
-
-    fn take_bans(&self, which: &str, key: &dyn rusqlite::ToSql) -> Result<Vec<Ban>, Error> {
-        let mut connection = self.lock();
-        let tx =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| self.fail(e))?;
-        let taken =
-            query(&tx, &format!("SELECT * FROM ban WHERE {which} ORDER BY since, prefix"), [key], ban_of)
-                .map_err(|e| self.fail(e))?;
-        tx.execute(&format!("DELETE FROM ban WHERE {which}"), [key]).map_err(|e| self.fail(e))?;
-        tx.commit().map_err(|e| self.fail(e))?;
-        Ok(taken)
     }
 
     // ---- positions, baselines and whatever else must outlive a restart
@@ -558,3 +557,9 @@ fn set_aside(path: &Path) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests;
+
+/// Ports as the key holds them: a JSON array.
+fn ports_text(ports: &[u16]) -> String {
+    let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    format!("[{list}]")
+}

@@ -41,7 +41,8 @@ const STEPS: &[&str] = &["
         until INTEGER NOT NULL,
         action INTEGER NOT NULL,
         reason TEXT NOT NULL,
-        PRIMARY KEY (prefix, ports)
+        -- An address may be banned by several actions; undoing one leaves the others standing.
+        PRIMARY KEY (action, prefix, ports)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;

@@ -102,18 +102,21 @@ fn an_action_is_written_before_it_is_done() {
 #[test]
 fn a_ban_is_never_doubled() {
     let record = Record::in_memory().unwrap();
-    record.put_ban(&ban("198.51.100.0/24", &[80, 443], 100)).unwrap();
-    record.put_ban(&ban("198.51.100.0/24", &[80, 443], 200)).unwrap();
-    record.put_ban(&ban("198.51.100.0/24", &[110], 50)).unwrap();
-    record.put_ban(&ban("2001:db8::/48", &[], 70)).unwrap();
+    let old = ban("198.51.100.0/24", &[80, 443], 100);
+    let new = ban("198.51.100.0/24", &[80, 443], 200);
+    let mail = ban("198.51.100.0/24", &[110], 50);
+    let v6 = ban("2001:db8::/48", &[], 70);
+    record.put_bans(&[old]).unwrap();
+    record.put_bans(&[new.clone(), mail.clone(), v6.clone()]).unwrap();
     assert_eq!(record.all_bans().unwrap().len(), 3);
     assert_eq!(record.bans(t(60)).unwrap().len(), 2);
-    assert_eq!(record.bans(t(199)).unwrap(), [ban("198.51.100.0/24", &[80, 443], 200)]);
-    assert_eq!(record.remove_expired_bans(t(50)).unwrap(), [ban("198.51.100.0/24", &[110], 50)]);
-    assert_eq!(record.remove_ban(&"198.51.100.0/24".parse().unwrap()).unwrap().len(), 1);
-    assert_eq!(record.remove_ban(&"198.51.100.0/24".parse().unwrap()).unwrap(), []);
-    assert_eq!(record.remove_bans_of(ActionId(1)).unwrap(), [ban("2001:db8::/48", &[], 70)]);
-    assert_eq!(record.all_bans().unwrap(), []);
+    assert_eq!(record.bans(t(199)).unwrap(), [new.clone()]);
+    record.remove_bans(&[mail.clone(), v6]).unwrap();
+    record.remove_bans(&[mail]).unwrap();
+    let other = Ban { action: ActionId(2), ..new.clone() };
+    record.put_bans(&[other.clone()]).unwrap();
+    record.remove_bans(&[new]).unwrap();
+    assert_eq!(record.all_bans().unwrap(), [other]);
 }
 
 #[test]
@@ -227,14 +230,14 @@ fn a_directory_that_cannot_be_made_is_said() {
 #[test]
 fn no_room_is_a_clear_error_and_what_was_written_stays() {
     let record = Record::in_memory().unwrap();
-    record.put_ban(&ban("192.0.2.7/32", &[], 9)).unwrap();
+    record.put_bans(&[ban("192.0.2.7/32", &[], 9)]).unwrap();
     record.lock().pragma_update(None, "max_page_count", 12).unwrap();
     assert!(matches!(record.put_state("big", &vec![0; 1 << 20]), Err(Error::DiskFull { .. })));
     assert_eq!(record.all_bans().unwrap().len(), 1);
 
     let Some(mount) = SmallDisk::mount() else { return };
     let record = Record::open(&mount.0.path().join("state")).unwrap();
-    record.put_ban(&ban("192.0.2.7/32", &[], 9)).unwrap();
+    record.put_bans(&[ban("192.0.2.7/32", &[], 9)]).unwrap();
     let error = record.put_state("big", &vec![1; 1 << 20]).unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
     assert!(error.to_string().ends_with("no space left on the disk"), "{error}");
