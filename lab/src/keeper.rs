@@ -171,7 +171,14 @@ impl Keeper {
         let child = self.outside[1]
             .command("setpriv")
             .args(["--pdeathsig", "KILL", "ssh", "-tt", "-F", "none", "-o", "BatchMode=yes"])
-            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "LogLevel=ERROR",
+            ])
             .args(["-o", "IdentitiesOnly=yes", "-i"])
             .arg(&key)
             .arg(format!("root@{web}"))

@@ -167,5 +167,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err(format!("{text}: use s, m or h")),
     };
-    number.parse::<u64>().map(|n| Duration::from_secs(n * factor)).map_err(|_| format!("{text}: not a duration"))
+    number
+        .parse::<u64>()
+        .map(|n| Duration::from_secs(n * factor))
+        .map_err(|_| format!("{text}: not a duration"))
 }

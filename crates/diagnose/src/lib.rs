@@ -5,12 +5,14 @@
 
 mod attribution;
 pub mod causes;
+mod course;
 mod picture;
 mod remedies;
 mod tell;
 #[cfg(test)]
 mod tests;
 
+pub use course::{Course, Turn};
 use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
 
 use crate::causes::{Cause, Judged};

@@ -318,7 +318,10 @@ impl Record {
         })
     }
 
-    fn in_one(&self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), Error> {
+    fn in_one(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
         let mut connection = self.lock();
         let whole = || -> rusqlite::Result<()> {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -33,7 +33,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let each_mib = draw.number("xmlrpc-mib", 25..=29)?;
     let work_ms = draw.number("xmlrpc-ms", 900..=1200)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
-    let memory = draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
+    let memory =
+        draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
     let connections = draw.number("attack-connections", 84..=92)?;
     let addresses = draw.number("attacker-addresses", 6..=14)?;
     let path = draw.text("attack-path", "/xmlrpc.php")?;
@@ -128,7 +129,8 @@ fn xmlrpc_php(each_mib: u64, work_ms: u64) -> String {
 }
 
 fn request(site: &str, path: &str, agent: &str, n: usize) -> String {
-    let mut body = String::from("<?xml version=\"1.0\"?><methodCall><methodName>system.multicall</methodName><params>");
+    let mut body =
+        String::from("<?xml version=\"1.0\"?><methodCall><methodName>system.multicall</methodName><params>");
     for call in 0..20 {
         body.push_str(&format!("<param><value>wp.getUsersBlogs admin word{}</value></param>", n * 20 + call));
     }

@@ -66,7 +66,8 @@ fn visit(visitors: &Visitors, mut rng: fastrand::Rng) {
 
     // A popular few pages and a long tail, as on any site.
     let popular = site.pages.len().min(4);
-    let page = if rng.u8(..100) < 50 { pick(&mut rng, &site.pages[..popular]) } else { pick(&mut rng, &site.pages) };
+    let page =
+        if rng.u8(..100) < 50 { pick(&mut rng, &site.pages[..popular]) } else { pick(&mut rng, &site.pages) };
     if !visit.ask("page", "GET", &page, "", 200) {
         return;
     }
