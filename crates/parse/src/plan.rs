@@ -217,8 +217,9 @@ impl Plan {
         let reading = if self.ambiguous {
             self.agreed(line, start, blank, dates)?
         } else {
-            match self.straight(line, start, blank, dates) {
-                Some(reading) => reading,
+            let mut reading = blank;
+            match self.straight(line, start, &mut reading, dates) {
+                Some(()) => reading,
                 None => self.retried(line, start, blank, dates)?,
             }
         };
@@ -239,14 +240,14 @@ impl Plan {
         &self,
         line: &'a [u8],
         mut at: usize,
-        mut reading: Reading<'a>,
+        reading: &mut Reading<'a>,
         dates: &mut Dates,
-    ) -> Option<Reading<'a>> {
+    ) -> Option<()> {
         for step in &self.steps {
-            let end = self.step(step, line, at, &mut reading, dates)?;
+            let end = self.step(step, line, at, reading, dates)?;
             at = end + step.then.len();
         }
-        (at == line.len()).then_some(reading)
+        (at == line.len()).then_some(())
     }
 
     /// Takes one field from `at`, at the first place where it can end; returns that place.
@@ -263,12 +264,11 @@ impl Plan {
         let len = match step.shape {
             Shape::Own => {
                 let Field::Time { stamp, used } = &step.field else { return None };
-                let kept = (reading.time, reading.partial);
-                let len = stamp.read(rest, reading, dates)?;
-                if !used {
-                    (reading.time, reading.partial) = kept;
+                if *used {
+                    stamp.read(rest, reading, dates)?
+                } else {
+                    stamp.read(rest, &mut reading.clone(), dates)?
                 }
-                len
             }
             Shape::Word => rest.iter().position(|b| *b == step.then[0])?,
             Shape::Quoted => unescaped_quote(rest)?,

@@ -45,11 +45,6 @@ impl<'a> Scan<'a> {
         let digits = self.rest.iter().take_while(|b| b.is_ascii_digit()).count();
         number(self.take(digits)?)
     }
-
-    /// Steps over spaces.
-    pub(crate) fn spaces(&mut self) {
-        self.rest = self.rest.trim_ascii_start();
-    }
 }
 
 /// A line without its line ending.

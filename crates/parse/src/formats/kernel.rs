@@ -90,8 +90,10 @@ fn word(text: &[u8]) -> KernelWord {
     READERS.iter().find_map(|read| read(text)).unwrap_or(KernelWord::Other)
 }
 
+type Reader = fn(&[u8]) -> Option<KernelWord>;
+
 /// Each knows one kind of message.
-const READERS: &[fn(&[u8]) -> Option<KernelWord>] = &[
+const READERS: &[Reader] = &[
     oom_killed,
     oom_constraint,
     oom_invoked,
