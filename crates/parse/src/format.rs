@@ -95,7 +95,9 @@ impl Format {
             (LogRole::Error, LogDialect::Apache, _) => Some(Ok(Format::lines(Lines::ApacheError, clock))),
             (LogRole::Error, LogDialect::Nginx, _) => Some(Ok(Format::lines(Lines::NginxError, clock))),
             (LogRole::Error, LogDialect::PhpFpm, _) => Some(Ok(Format::lines(Lines::PhpFpm, clock))),
-            (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => Some(Ok(Format::lines(Lines::Kernel, clock))),
+            (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => {
+                Some(Ok(Format::lines(Lines::Kernel, clock)))
+            }
             (LogRole::Error, LogDialect::Unknown, _) => None,
         }
     }
@@ -112,7 +114,13 @@ impl Format {
     }
 
     fn access(id: &'static str, way: &str, plan: Plan, clock: &Clock) -> Format {
-        Format { id, way: way.to_owned(), named: false, inner: Inner::Access(Box::new(plan)), dates: Dates::new(clock) }
+        Format {
+            id,
+            way: way.to_owned(),
+            named: false,
+            inner: Inner::Access(Box::new(plan)),
+            dates: Dates::new(clock),
+        }
     }
 
     pub(crate) fn called(mut self, nickname: &str) -> Format {
@@ -220,4 +228,40 @@ pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
 
 fn bounded(string: &str) -> Result<(), Error> {
     if string.len() > FORMAT_BYTES_MAX { Err(Error::TooLong { len: string.len() }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::tests::clock;
+
+    #[test]
+    fn from_what_the_configuration_says() {
+        let check = |role, dialect, format: Option<&str>, expected: &str| {
+            let format = format.map(str::to_owned);
+            let source = LogSource { path: "/var/log/x".into(), role, dialect, format, remoteip: false };
+            let made = match Format::from_source(&source, &clock()) {
+                None => "sniff".to_owned(),
+                Some(Ok(format)) => format.describe(),
+                Some(Err(error)) => error.to_string(),
+            };
+            assert_eq!(made, expected);
+        };
+        use LogDialect::{Apache, Nginx, PhpFpm, Unknown};
+        check(LogRole::Access, Apache, Some("%h %t"), "apache-access (%h %t)");
+        check(LogRole::Access, Apache, Some("common"), r#"apache-access (%h %l %u %t "%r" %>s %b)"#);
+        check(
+            LogRole::Access,
+            Apache,
+            Some("%h"),
+            "the format has no time of the request; %t would be right",
+        );
+        check(LogRole::Access, Apache, None, "sniff");
+        check(LogRole::Access, Nginx, Some("$msec $status"), "nginx-access ($msec $status)");
+        check(LogRole::Access, Unknown, None, "sniff");
+        check(LogRole::Error, Apache, None, "apache-error");
+        check(LogRole::Error, Nginx, None, "nginx-error");
+        check(LogRole::Error, PhpFpm, None, "php-fpm");
+        check(LogRole::Kernel, Unknown, None, "kernel");
+    }
 }

@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memrchr};
 use toban_model::Time;
 use toban_model::event::Request;
 
@@ -172,9 +172,10 @@ impl Plan {
                 (Part::Literal(text), None) => lead.extend(text),
             }
         }
-        let times = || steps.iter().filter(|(piece, _)| matches!(piece.field, Field::Time { used: true, .. }));
-        let complete =
-            times().any(|(piece, _)| !matches!(piece.field, Field::Time { stamp: Stamp::Fraction { .. }, .. }));
+        let times =
+            || steps.iter().filter(|(piece, _)| matches!(piece.field, Field::Time { used: true, .. }));
+        let complete = times()
+            .any(|(piece, _)| !matches!(piece.field, Field::Time { stamp: Stamp::Fraction { .. }, .. }));
         if !complete {
             return Err(Error::NoTime { expected: no_time });
         }
@@ -192,7 +193,9 @@ impl Plan {
                     (_, Some(b'"')) if piece.free && escaped => Shape::Quoted,
                     _ if piece.free => Shape::Bare,
                     // A v6 address holds what would end it.
-                    (_, Some(first)) if is_address && (first.is_ascii_hexdigit() || b":.%".contains(first)) => {
+                    (_, Some(first))
+                        if is_address && (first.is_ascii_hexdigit() || b":.%".contains(first)) =>
+                    {
                         Shape::Bare
                     }
                     _ => Shape::Word,
@@ -212,7 +215,8 @@ impl Plan {
     /// Reads one line.
     #[inline]
     pub(crate) fn read<'a>(&mut self, line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
-        let start = line.strip_prefix(&*self.lead).map(|rest| line.len() - rest.len())?;
+        starts_with(line, &self.lead).then_some(())?;
+        let start = self.lead.len();
         let blank = Reading { request: BLANK, time: None, partial: Partial::default(), name: false };
         let reading = if self.ambiguous {
             self.agreed(line, start, blank, dates)?
@@ -275,7 +279,7 @@ impl Plan {
             Shape::Bare => find(rest, &step.then)?,
             Shape::Rest => rest.len(),
         };
-        rest[len..].starts_with(&step.then).then_some(())?;
+        starts_with(&rest[len..], &step.then).then_some(())?;
         self.take(&step.field, &rest[..len], reading)?;
         Some(at + len)
     }
@@ -349,7 +353,11 @@ impl Plan {
                 continue;
             }
             // A server that escapes quotes writes none inside a field.
-            let limit = if self.escaped { unescaped_quote(&line[at..]).map_or(line.len(), |quote| at + quote) } else { line.len() };
+            let limit = if self.escaped {
+                unescaped_quote(&line[at..]).map_or(line.len(), |quote| at + quote)
+            } else {
+                line.len()
+            };
             let mut end = at;
             while let Some(distance) = line.get(end..).and_then(|rest| find(rest, &step.then)) {
                 end += distance;
@@ -393,14 +401,16 @@ impl Plan {
             Field::Request => take_request_line(request, text),
             Field::Method => request.method = present(text).unwrap_or_default(),
             Field::Target => request.path = path(request.method, present(text).unwrap_or_default()),
-            
+
             Field::Protocol => request.protocol = present(text).unwrap_or_default(),
             Field::Status => {
                 let status = optional(text, |text| if text.len() == 3 { number(text) } else { None })?;
                 request.status = status.map(|status| status as u16);
             }
             Field::Bytes => request.bytes = optional(text, number)?,
-            Field::Duration { unit_us } => request.duration_us = optional(text, |text| duration(text, *unit_us))?,
+            Field::Duration { unit_us } => {
+                request.duration_us = optional(text, |text| duration(text, *unit_us))?;
+            }
             Field::Agent => request.agent = present(text),
             Field::Referer => request.referer = present(text),
             Field::Host => request.host = present(text),
@@ -529,11 +539,30 @@ fn duration(text: &[u8], unit_us: u64) -> Option<u64> {
     }
 }
 
+/// Where the literal stands first. What is looked for is one to three bytes long and mostly near, which is when to set
+/// up a substring search costs more than it saves.
 #[inline]
 fn find(text: &[u8], literal: &[u8]) -> Option<usize> {
+    let first = *literal.first()?;
+    let mut from = 0;
+    loop {
+        let at = from + memchr(first, text.get(from..)?)?;
+        if starts_with(&text[at..], literal) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+/// `slice::starts_with` calls memcmp, which for such lengths takes longer than everything else in a field.
+#[inline]
+fn starts_with(text: &[u8], literal: &[u8]) -> bool {
     match literal {
-        [byte] => memchr(*byte, text),
-        _ => memmem::find(text, literal),
+        [] => true,
+        [a] => matches!(text, [x, ..] if x == a),
+        [a, b] => matches!(text, [x, y, ..] if x == a && y == b),
+        [a, b, c] => matches!(text, [x, y, z, ..] if x == a && y == b && z == c),
+        _ => text.starts_with(literal),
     }
 }
 
@@ -558,18 +587,22 @@ fn join(parts: Vec<Part>) -> Result<Vec<Part>, Error> {
 
 /// Of several pieces for one field keeps the best; the others are skipped over.
 fn drop_doubles(mut parts: Vec<Part>) -> Vec<Part> {
-    let pieces = || parts.iter().enumerate().filter_map(|(i, part)| match part {
-        Part::Piece(piece) => Some((i, piece)),
-        Part::Literal(_) => None,
-    });
+    let pieces = || {
+        parts.iter().enumerate().filter_map(|(i, part)| match part {
+            Part::Piece(piece) => Some((i, piece)),
+            Part::Literal(_) => None,
+        })
+    };
     let has_request = pieces().any(|(_, piece)| matches!(piece.field, Field::Request));
     let has_whole_time = pieces().any(|(_, piece)| whole_time(&piece.field));
-    let has_epoch = pieces().any(|(_, piece)| matches!(piece.field, Field::Time { stamp: Stamp::Epoch { .. }, .. }));
+    let has_epoch =
+        pieces().any(|(_, piece)| matches!(piece.field, Field::Time { stamp: Stamp::Epoch { .. }, .. }));
     let mut dropped = Vec::new();
     for (i, piece) in pieces() {
         let in_request = matches!(piece.field, Field::Method | Field::Target | Field::Protocol);
         let better = pieces().any(|(j, other)| {
-            same_slot(&piece.field, &other.field) && (other.rank > piece.rank || other.rank == piece.rank && j < i)
+            same_slot(&piece.field, &other.field)
+                && (other.rank > piece.rank || other.rank == piece.rank && j < i)
         });
         let part_of_known_time = match &piece.field {
             Field::Time { stamp: Stamp::Strftime(_), .. } => has_whole_time,

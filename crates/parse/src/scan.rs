@@ -207,7 +207,11 @@ mod tests {
     #[test]
     fn addresses_with_ports() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(address_with_port(text.as_bytes()).map(|a| a.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(
+                address_with_port(text.as_bytes()).map(|a| a.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
         };
         check("192.0.2.7:443", Some("192.0.2.7"));
         check("[2001:db8::7]:443", Some("2001:db8::7"));

@@ -110,14 +110,14 @@ pub(crate) fn offset(bytes: &[u8]) -> Option<i32> {
 pub(crate) struct Dates {
     clock: Clock,
     /// The date to the minute and the offset of the last common-log-format stamp, and the epoch seconds they mean.
-    clf: ([u8; 18], [u8; 6], i64),
+    clf: ([u8; 16], [u8; 2], [u8; 6], i64),
     /// The last local minute (as if UTC) and the epoch seconds it means.
     local: Option<(i64, i64)>,
 }
 
 impl Dates {
     pub(crate) fn new(clock: &Clock) -> Self {
-        Dates { clock: clock.clone(), clf: ([0; 18], [0; 6], 0), local: None }
+        Dates { clock: clock.clone(), clf: ([0; 16], [0; 2], [0; 6], 0), local: None }
     }
 
     pub(crate) fn set_clock(&mut self, clock: &Clock) {
@@ -127,13 +127,15 @@ impl Dates {
     /// `22/Nov/2026:01:23:44 +0000`, which is always 26 bytes.
     #[inline]
     pub(crate) fn clf(&mut self, bytes: &[u8; 26]) -> Option<i64> {
-        let (minute, rest) = bytes.split_first_chunk::<18>()?;
+        // In pieces as wide as a register, since eighteen bytes at once are compared by a call.
+        let (minute, rest) = bytes.split_first_chunk::<16>()?;
+        let (unit, rest) = rest.split_first_chunk::<2>()?;
         let zone = bytes.last_chunk::<6>()?;
-        if *minute != self.clf.0 || *zone != self.clf.1 {
-            self.clf = (*minute, *zone, clf_minute(bytes)?);
+        if *minute != self.clf.0 || *unit != self.clf.1 || *zone != self.clf.2 {
+            self.clf = (*minute, *unit, *zone, clf_minute(bytes)?);
         }
         let second = two(&rest[..2])?;
-        (second <= 60).then(|| (self.clf.2 + i64::from(second)) * 1_000_000)
+        (second <= 60).then(|| (self.clf.3 + i64::from(second)) * 1_000_000)
     }
 
     /// A local date in the clock's zone. Of an hour that comes twice it is the first, of one that does not come the
@@ -147,7 +149,8 @@ impl Dates {
             _ => {
                 let year = i16::try_from(civil.year).ok()?;
                 let (month, day) = (civil.month as i8, civil.day as i8);
-                let date = DateTime::new(year, month, day, civil.hour as i8, civil.minute as i8, 0, 0).ok()?;
+                let date =
+                    DateTime::new(year, month, day, civil.hour as i8, civil.minute as i8, 0, 0).ok()?;
                 let moment = self.clock.zone.to_ambiguous_timestamp(date).compatible().ok()?;
                 // A leap second rolls into the next minute, as POSIX time has it, so it is not this one's start.
                 if civil.second < 60 {
@@ -311,7 +314,11 @@ mod tests {
     #[test]
     fn a_missing_year_is_the_last_one_possible() {
         let check = |now: &str, text: &str, expected: &str| {
-            assert_eq!(show(syslog(&mut Scan::new(text.as_bytes()), &mut dates(now, "UTC0"))), expected, "{text}");
+            assert_eq!(
+                show(syslog(&mut Scan::new(text.as_bytes()), &mut dates(now, "UTC0"))),
+                expected,
+                "{text}"
+            );
         };
         check("2026-11-22T02:00:00Z", "Nov 22 01:23:44 web1", "2026-11-22T01:23:44Z");
         check("2026-11-22T02:00:00Z", "Nov  2 01:23:44 web1", "2026-11-02T01:23:44Z");

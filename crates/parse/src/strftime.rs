@@ -84,7 +84,12 @@ impl Strftime {
                 Some(b'n') => items.push(Item::Literal(b'\n')),
                 Some(b't') => items.push(Item::Literal(b'\t')),
                 Some(b'%') => items.push(Item::Literal(b'%')),
-                _ => return Err((at, String::from_utf8_lossy(&bytes[at..bytes.len().min(letter + 1)]).into_owned())),
+                _ => {
+                    return Err((
+                        at,
+                        String::from_utf8_lossy(&bytes[at..bytes.len().min(letter + 1)]).into_owned(),
+                    ));
+                }
             }
             at = letter + 1;
         }

@@ -1,5 +1,7 @@
 //! Whatever is fed, lines and format strings alike, nothing panics, and nobody is named who was not in the line.
 
+#![expect(clippy::unwrap_used, reason = "a test says no better what went wrong")]
+
 use proptest::prelude::*;
 use toban_model::Time;
 use toban_model::event::Event;
@@ -111,6 +113,24 @@ proptest! {
             }
             other => prop_assert!(false, "{:?}", other),
         }
+    }
+
+    /// Where the format leaves it open where a stranger's text ends, the address is the right one or none.
+    #[test]
+    fn text_without_quotes_never_becomes_an_address(
+        forwarded in "([0-9.,: -]|203[.]0[.]113[.]9| - |[ -~]){0,30}",
+        user in "([0-9. -]|203[.]0[.]113[.]9 - |\\[22/Nov/2026:01:23:44 [+]0000\\] ){0,12}",
+    ) {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let (forwarded, user) = (escape(&forwarded), escape(&user));
+        let line = format!(
+            r#"{forwarded} 192.0.2.10 - {user} [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 404 9"#
+        );
+        let string = r#"%{X-Forwarded-For}i %a %l %u %t "%r" %>s %b"#;
+        let mut format = Format::from_name_or_string(string, &clock()).unwrap();
+        let request = format.request(line.as_bytes());
+        let peer = request.and_then(|request| request.peer);
+        prop_assert!(peer.is_none() || peer == Some([192, 0, 2, 10].into()), "{:?}\n{}", peer, line);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{Clock, Error, Format};
 const NICKNAMES: &[(&str, &str)] = &[
     ("combined", r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
     ("combined-us", r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#),
+    ("combined-s", r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %T"#),
     ("common", r#"%h %l %u %t "%r" %>s %b"#),
     ("common-us", r#"%h %l %u %t "%r" %>s %b %D"#),
     ("vhost_combined", r#"%v:%p %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
@@ -187,7 +188,9 @@ impl Parser<'_> {
             "usec_frac" => (Stamp::Fraction { digits: 6 }, 0),
             format => match Strftime::compile(format) {
                 Ok(strftime) => (Stamp::Strftime(strftime), 0),
-                Err(_) => return Err(self.error(piece.at, "a strftime format such as %{%Y-%m-%dT%H:%M:%S%z}t")),
+                Err(_) => {
+                    return Err(self.error(piece.at, "a strftime format such as %{%Y-%m-%dT%H:%M:%S%z}t"));
+                }
             },
         };
         // When it was received is better known than reckoned.
@@ -223,86 +226,122 @@ fn header(name: &str) -> (Field, u8, bool) {
 
 /// The nicknames, and what people append to `combined`, guessed from the lines themselves.
 fn candidates(lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
-    let named = NICKNAMES.iter().filter_map(|(name, string)| Some(Format::apache(string, false, clock).ok()?.called(name)));
-    let guessed = guess(lines, clock).and_then(|string| Format::apache(&string, false, clock).ok());
-    named.chain(guessed).collect()
+    let columns = appended(lines, clock);
+    let mut formats: Vec<Format> = NICKNAMES
+        .iter()
+        .filter(|(name, _)| match (*name, columns.as_deref()) {
+            ("combined-us", columns) => columns.is_some_and(has_micros),
+            ("combined-s", columns) => matches!(columns, Some([Column::Number { max: ..MICROS_MIN }])),
+            _ => true,
+        })
+        .filter_map(|(name, string)| Some(Format::apache(string, false, clock).ok()?.called(name)))
+        .collect();
+    if let Some(columns) = columns.filter(|columns| !columns.is_empty()) {
+        formats.extend(Format::apache(&guess(&columns), false, clock));
+    }
+    formats
 }
 
-/// `combined`, then a directive for each further word or quoted text that the lines have in common.
-fn guess(lines: &[&[u8]], clock: &Clock) -> Option<String> {
+/// Whether the first column can be what `%D` writes: a column of nothing but small numbers is more likely to be seconds.
+fn has_micros(columns: &[Column]) -> bool {
+    matches!(columns.first(), Some(Column::Number { max: MICROS_MIN.. }))
+}
+
+/// No request is served in less; a request of so many seconds is rare enough not to be all there is.
+const MICROS_MIN: u64 = 50;
+
+/// The columns behind `combined`, as far as the lines have them in common; `None` if no line starts with it.
+fn appended(lines: &[&[u8]], clock: &Clock) -> Option<Vec<Column>> {
     let combined = nickname("combined")?;
     // A field that takes all that is left and hands it out again.
     let mut lenient = Format::apache(&format!("{combined} %{{Host}}i"), false, clock).ok()?;
     let mut columns: Option<Vec<Column>> = None;
     for line in lines {
         let Some(rest) = lenient.request(line).and_then(|request| request.host) else { continue };
-        let row = row(rest)?;
+        let row = row(rest);
         columns = Some(match columns {
             None => row,
-            Some(known) if known.len() == row.len() => known.iter().zip(&row).map(|(a, b)| a.or(*b)).collect::<Option<_>>()?,
-            Some(_) => return None,
+            Some(known) if known.len() == row.len() => known.iter().zip(row).map(|(a, b)| a.or(b)).collect(),
+            // Something in them holds spaces. Only in front of it is it clear which column is which.
+            Some(known) => match (known.first(), row.first()) {
+                (Some(Column::Number { .. }), Some(Column::Number { .. })) => {
+                    vec![known[0].or(row[0]), Column::Rest]
+                }
+                _ => vec![Column::Rest],
+            },
         });
     }
-    let mut string = combined.to_owned();
-    let mut duration = false;
-    for column in columns? {
+    columns
+}
+
+/// `combined`, then a directive for each column.
+fn guess(columns: &[Column]) -> String {
+    let mut string = nickname("combined").unwrap_or_default().to_owned();
+    for (at, column) in columns.iter().enumerate() {
         string += match column {
-            // Microseconds are what `%D` writes; a column of small numbers may be anything.
-            Column::Number { max } if max >= 1000 && !duration => {
-                duration = true;
-                " %D"
-            }
+            Column::Number { .. } if at == 0 && has_micros(columns) => " %D",
             Column::Number { .. } => " %{number}n",
             Column::Word => " %{word}n",
             Column::Quoted { addresses: true } => " \"%{X-Forwarded-For}i\"",
             Column::Quoted { .. } => " \"%{quoted}n\"",
+            Column::Rest => return string + " %{rest}n",
         };
     }
-    Some(string)
+    string
 }
 
 #[derive(Clone, Copy)]
 enum Column {
-    Number { max: u64 },
+    Number {
+        max: u64,
+    },
     Word,
-    Quoted { addresses: bool },
+    Quoted {
+        addresses: bool,
+    },
+    /// All that is left, whatever it is.
+    Rest,
 }
 
 impl Column {
-    fn or(self, other: Column) -> Option<Column> {
-        Some(match (self, other) {
+    fn or(self, other: Column) -> Column {
+        match (self, other) {
             (Column::Number { max }, Column::Number { max: other }) => Column::Number { max: max.max(other) },
             (Column::Quoted { addresses }, Column::Quoted { addresses: other }) => {
                 Column::Quoted { addresses: addresses || other }
             }
             (Column::Number { .. } | Column::Word, Column::Number { .. } | Column::Word) => Column::Word,
-            _ => return None,
-        })
+            _ => Column::Rest,
+        }
     }
 }
 
-/// What stands behind `combined` in one line; `None` if it is more than anyone logs.
-fn row(mut rest: &[u8]) -> Option<Vec<Column>> {
+/// What stands behind `combined` in one line.
+fn row(mut rest: &[u8]) -> Vec<Column> {
+    /// More than anyone logs.
+    const COLUMNS_MAX: usize = 16;
     let mut row = Vec::new();
-    while !rest.is_empty() {
-        if row.len() == 16 {
-            return None;
-        }
-        let (column, len) = if let Some(inside) = rest.strip_prefix(b"\"") {
-            let len = crate::scan::unescaped_quote(inside)?;
-            let first = inside[..len].split(|b| *b == b',').next().unwrap_or_default();
-            (Column::Quoted { addresses: crate::scan::address(first).is_some() }, len + 2)
-        } else {
-            let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-            (crate::scan::number(&rest[..len]).map_or(Column::Word, |max| Column::Number { max }), len)
+    loop {
+        let (column, len) = match rest.strip_prefix(b"\"") {
+            Some(inside) => {
+                let Some(len) = crate::scan::unescaped_quote(inside) else { break };
+                let first = inside[..len].split(|b| *b == b',').next().unwrap_or_default();
+                (Column::Quoted { addresses: crate::scan::address(first).is_some() }, len + 2)
+            }
+            None => {
+                let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+                (crate::scan::number(&rest[..len]).map_or(Column::Word, |max| Column::Number { max }), len)
+            }
         };
         row.push(column);
-        rest = &rest[len..];
-        if !rest.is_empty() {
-            rest = rest.strip_prefix(b" ")?;
+        match &rest[len..] {
+            [] => return row,
+            [b' ', after @ ..] if row.len() < COLUMNS_MAX => rest = after,
+            _ => break,
         }
     }
-    Some(row)
+    row.push(Column::Rest);
+    row
 }
 
 const SAMPLES: &[Sample] = &[
@@ -358,7 +397,11 @@ mod tests {
     fn requests_that_are_none() {
         let check = |request: &str, expected: &str| {
             let line = format!(r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "{request}" 400 - "-" "-""#);
-            check(COMBINED, line.as_bytes(), &format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {expected}"));
+            check(
+                COMBINED,
+                line.as_bytes(),
+                &format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {expected}"),
+            );
         };
         check("", "status=400");
         check("GET", "method=GET status=400");
@@ -366,7 +409,10 @@ mod tests {
         check("GET /a b c HTTP/1.1", r#"method=GET path="/a b c" protocol=HTTP/1.1 status=400"#);
         check(r#"GET /\"quoted\" HTTP/1.1"#, r#"method=GET path="/\"quoted\"" protocol=HTTP/1.1 status=400"#);
         check(r"GET /\\", r"method=GET path=/\\ status=400");
-        check("GET http://www.example.com/a?b HTTP/1.1", "method=GET path=http://www.example.com/a protocol=HTTP/1.1 status=400");
+        check(
+            "GET http://www.example.com/a?b HTTP/1.1",
+            "method=GET path=http://www.example.com/a protocol=HTTP/1.1 status=400",
+        );
         check(r"\x03 HTTP/1.1", r#"status=400 raw="\x03 HTTP/1.1""#);
         check("OPTIONS * HTTP/1.0", "method=OPTIONS path=* protocol=HTTP/1.0 status=400");
     }
@@ -374,9 +420,14 @@ mod tests {
     #[test]
     fn users_with_spaces() {
         let check = |user: &str, expected: &str| {
-            let line = format!(r#"192.0.2.10 - {user} [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 401 9 "-" "-""#);
+            let line =
+                format!(r#"192.0.2.10 - {user} [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 401 9 "-" "-""#);
             let rest = "method=GET path=/ protocol=HTTP/1.1 status=401 bytes=9";
-            check(COMBINED, line.as_bytes(), &format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {rest}{expected}"));
+            check(
+                COMBINED,
+                line.as_bytes(),
+                &format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {rest}{expected}"),
+            );
         };
         check("-", "");
         check(r#""""#, r#" user="""""#);
@@ -393,12 +444,29 @@ mod tests {
     fn a_forged_line_inside_a_field_names_nobody_else() {
         let forged = r#"203.0.113.9 - - [22/Nov/2026:01:23:44 +0000] \"GET / HTTP/1.1\" 200 1 \"-\" \"-\""#;
         let formats = [
-            ("combined", format!(r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET /{forged} HTTP/1.1" 404 1 "-" "-""#)),
-            ("combined", format!(r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 404 1 "{forged}" "{forged}""#)),
-            ("combined", format!(r#"192.0.2.10 - {forged} [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 404 1 "-" "-""#)),
+            (
+                "combined",
+                format!(
+                    r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET /{forged} HTTP/1.1" 404 1 "-" "-""#
+                ),
+            ),
+            (
+                "combined",
+                format!(
+                    r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 404 1 "{forged}" "{forged}""#
+                ),
+            ),
+            (
+                "combined",
+                format!(
+                    r#"192.0.2.10 - {forged} [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 404 1 "-" "-""#
+                ),
+            ),
             (
                 r#""%{User-Agent}i" "%{X-Forwarded-For}i" %h %t "%r""#,
-                format!(r#""{forged}" "203.0.113.9" 192.0.2.10 [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1""#),
+                format!(
+                    r#""{forged}" "203.0.113.9" 192.0.2.10 [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1""#
+                ),
             ),
         ];
         for (string, line) in formats {
@@ -442,7 +510,10 @@ mod tests {
         // The lab's own, as in a configuration file and with mod_remoteip.
         check(
             r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D %{X-Forwarded-For}i - any"#,
-            format!(r#"192.0.2.10 - - {stamp} "GET / HTTP/1.1" 200 7 "-" "-" 1500 198.51.100.7, 192.0.2.99 - any"#).as_bytes(),
+            format!(
+                r#"192.0.2.10 - - {stamp} "GET / HTTP/1.1" 200 7 "-" "-" 1500 198.51.100.7, 192.0.2.99 - any"#
+            )
+            .as_bytes(),
             r#"time=2026-11-22T01:23:44Z peer=192.0.2.10 forwarded="198.51.100.7, 192.0.2.99" method=GET path=/ protocol=HTTP/1.1 status=200 bytes=7 duration_us=1500"#,
         );
         check(
@@ -483,7 +554,10 @@ mod tests {
     fn with_remoteip_the_client_is_no_peer() {
         let mut format = Format::apache(r#"%h %t "%r""#, true, &clock()).unwrap();
         let event = format.parse(br#"198.51.100.7 [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1""#).unwrap();
-        assert_eq!(show(&event), "time=2026-11-22T01:23:44Z client=198.51.100.7 method=GET path=/ protocol=HTTP/1.1");
+        assert_eq!(
+            show(&event),
+            "time=2026-11-22T01:23:44Z client=198.51.100.7 method=GET path=/ protocol=HTTP/1.1"
+        );
     }
 
     #[test]
@@ -529,11 +603,25 @@ mod tests {
         check(&[combined, "no log"], "apache-access (combined)");
         check(&[&format!("{combined} 20002740")], "apache-access (combined-us)");
         check(&[&format!("www.example.jp:80 {combined}")], "apache-access (vhost_combined)");
-        check(&[r#"www.example.jp 192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 200 5"#], "apache-access (vhost_common)");
         check(
-            &[&format!("{combined} 2002740 \"-\" - any"), &format!("{combined} 15 \"198.51.100.7, 192.0.2.3\" - any")],
+            &[r#"www.example.jp 192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 200 5"#],
+            "apache-access (vhost_common)",
+        );
+        check(
+            &[
+                &format!("{combined} 2002740 \"-\" - any"),
+                &format!("{combined} 15 \"198.51.100.7, 192.0.2.3\" - any"),
+            ],
             r#"apache-access (%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D "%{X-Forwarded-For}i" %{word}n %{word}n)"#,
         );
+        check(
+            &[
+                &format!("{combined} 2002740 - - any"),
+                &format!("{combined} 15 198.51.100.7, 192.0.2.3 - any"),
+            ],
+            r#"apache-access (%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D %{rest}n)"#,
+        );
+        check(&[&format!("{combined} 0"), &format!("{combined} 2")], "apache-access (combined-s)");
     }
 
     #[test]
@@ -541,12 +629,29 @@ mod tests {
         let check = |string: &str, expected: &str| {
             assert_eq!(Format::from_name_or_string(string, &clock()).unwrap_err().to_string(), expected);
         };
-        check("%h %t %{Referer", r#"at byte 6 of the format, "%{Referer" is no complete directive; %{…} with its closing brace, such as %{Referer}i would be right"#);
-        check("%h %t %", r#"at byte 6 of the format, "%" is no complete directive; a letter such as %h, or %% for a percent sign would be right"#);
-        check("%h %t %{%Q}t", r#"at byte 6 of the format, "%{%Q}t" is no complete directive; a strftime format such as %{%Y-%m-%dT%H:%M:%S%z}t would be right"#);
+        check(
+            "%h %t %{Referer",
+            r#"at byte 6 of the format, "%{Referer" is no complete directive; %{…} with its closing brace, such as %{Referer}i would be right"#,
+        );
+        check(
+            "%h %t %",
+            r#"at byte 6 of the format, "%" is no complete directive; a letter such as %h, or %% for a percent sign would be right"#,
+        );
+        check(
+            "%h %t %{%Q}t",
+            r#"at byte 6 of the format, "%{%Q}t" is no complete directive; a strftime format such as %{%Y-%m-%dT%H:%M:%S%z}t would be right"#,
+        );
         check("%h %l %u", "the format has no time of the request; %t would be right");
-        check("%t %h%u", r#"at byte 5 of the format, "%u" follows another field with nothing between; a space or a quote between them would be right"#);
-        assert!(Format::from_name_or_string("combind", &clock()).unwrap_err().to_string().contains("did you mean combined?"));
+        check(
+            "%t %h%u",
+            r#"at byte 5 of the format, "%u" follows another field with nothing between; a space or a quote between them would be right"#,
+        );
+        assert!(
+            Format::from_name_or_string("combind", &clock())
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean combined?")
+        );
         assert!(matches!(
             Format::from_name_or_string(&"%h".repeat(100_000), &clock()),
             Err(Error::TooLong { len: 200_000 })

@@ -72,8 +72,10 @@ fn source_file(scan: &mut Scan<'_>) {
 fn system_error(scan: &mut Scan<'_>) {
     let mut behind = *scan;
     let numbered = behind.literal(b"(").and_then(|()| behind.until(b")"));
-    let is_code = |code: &[u8]| !code.is_empty() && code.iter().all(|b| b.is_ascii_alphanumeric() || b" -".contains(b));
-    if numbered.is_some_and(is_code) && behind.until(b": ").is_some() && behind.rest.starts_with(b"[client ") {
+    let is_code =
+        |code: &[u8]| !code.is_empty() && code.iter().all(|b| b.is_ascii_alphanumeric() || b" -".contains(b));
+    if numbered.is_some_and(is_code) && behind.until(b": ").is_some() && behind.rest.starts_with(b"[client ")
+    {
         *scan = behind;
     }
 }

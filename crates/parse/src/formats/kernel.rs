@@ -107,21 +107,15 @@ const READERS: &[Reader] = &[
     segfault,
 ];
 
-/// `Memory cgroup out of memory: Killed process 19617 (apache2) total-vm:245364kB, anon-rss:28416kB, …`.
+/// `Memory cgroup out of memory: Killed process 19617 (apache2) total-vm:245364kB, anon-rss:28416kB, …`. Until 5.0 this
+/// was two lines, `Out of memory: Kill process …` and `Killed process …`; the second is the kill.
 fn oom_killed(text: &[u8]) -> Option<KernelWord> {
     let mut scan = Scan::new(text);
-    let cgroup = scan.literal(b"Memory cgroup o").is_some();
-    if !cgroup {
-        scan.literal(b"O")?;
+    let cgroup = scan.literal(b"Memory cgroup out of memory: ").is_some();
+    if !cgroup && scan.literal(b"Out of memory").is_some() {
+        // Some say on whose behalf: `Out of memory (oom_kill_allocating_task): `.
+        scan.until(b": ")?;
     }
-    // Until 5.0 the two were one line each: `Out of memory: Kill process …`, then `Killed process …`; only the second
-    // is the kill.
-    scan.literal(b"ut of memory").or_else(|| scan.literal(b"om_kill_process"))?;
-    scan.until(b": ")?;
-    killed(scan, cgroup)
-}
-
-fn killed(mut scan: Scan<'_>, cgroup: bool) -> Option<KernelWord> {
     scan.literal(b"Killed process ")?;
     let pid = u32::try_from(scan.number()?).ok()?;
     scan.until(b"(")?;
@@ -150,7 +144,11 @@ fn oom_constraint(text: &[u8]) -> Option<KernelWord> {
     let before = &scan.rest[..end];
     let task = &before[memmem::find(before, b",task=")? + 6..];
     let pid = Scan::new(&scan.rest[end + 5..]).number()?;
-    Some(KernelWord::OomConstraint { memcg: memcg.map(owned), task: owned(task), pid: u32::try_from(pid).ok()? })
+    Some(KernelWord::OomConstraint {
+        memcg: memcg.map(owned),
+        task: owned(task),
+        pid: u32::try_from(pid).ok()?,
+    })
 }
 
 /// `apache2 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0`.
@@ -176,7 +174,9 @@ fn said(text: &[u8]) -> Option<KernelWord> {
         KernelWord::ConntrackFull
     } else if text.starts_with(b"neighbour: ") && has(b"table overflow") {
         KernelWord::NeighbourTableFull
-    } else if text.starts_with(b"TCP: out of memory") || text.starts_with(b"TCP: request_sock_TCP: out of memory") {
+    } else if text.starts_with(b"TCP: out of memory")
+        || text.starts_with(b"TCP: request_sock_TCP: out of memory")
+    {
         KernelWord::TcpMemory
     } else if text.starts_with(b"TCP: too many") && has(b"orphan") {
         KernelWord::OrphanSockets
@@ -205,7 +205,8 @@ fn hung_task(text: &[u8]) -> Option<KernelWord> {
 
 /// `watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [apache2:7]`, `rcu: INFO: rcu_sched self-detected stall on CPU`.
 fn lockup(text: &[u8]) -> Option<KernelWord> {
-    let text = text.strip_prefix(b"watchdog: ").or_else(|| text.strip_prefix(b"NMI watchdog: ")).unwrap_or(text);
+    let text =
+        text.strip_prefix(b"watchdog: ").or_else(|| text.strip_prefix(b"NMI watchdog: ")).unwrap_or(text);
     let text = text.strip_prefix(b"rcu: ").unwrap_or(text);
     let stuck = text.starts_with(b"BUG: soft lockup")
         || text.starts_with(b"Watchdog detected hard LOCKUP")
@@ -216,9 +217,13 @@ fn lockup(text: &[u8]) -> Option<KernelWord> {
 /// `I/O error, dev sda, sector 2048 op 0x0:(READ) …`, `Buffer I/O error on dev dm-0, logical block 5, …`.
 fn io_error(text: &[u8]) -> Option<KernelWord> {
     let text = text.strip_prefix(b"blk_update_request: ").unwrap_or(text);
-    let text = text.strip_prefix(b"critical medium error, dev ").or_else(|| text.strip_prefix(b"I/O error, dev ")).or_else(
-        || text.strip_prefix(b"Buffer I/O error on dev ").or_else(|| text.strip_prefix(b"Buffer I/O error on device ")),
-    )?;
+    let text = text
+        .strip_prefix(b"critical medium error, dev ")
+        .or_else(|| text.strip_prefix(b"I/O error, dev "))
+        .or_else(|| {
+            text.strip_prefix(b"Buffer I/O error on dev ")
+                .or_else(|| text.strip_prefix(b"Buffer I/O error on device "))
+        })?;
     let end = text.iter().position(|b| *b == b',' || *b == b' ').unwrap_or(text.len());
     Some(KernelWord::IoError { device: owned(&text[..end]) })
 }
@@ -230,15 +235,24 @@ fn filesystem(text: &[u8]) -> Option<KernelWord> {
     let device = scan.until(b")")?;
     let device = device.strip_prefix(b"device ").unwrap_or(device);
     match name {
-        b"EXT4-fs" | b"EXT3-fs" | b"EXT2-fs" if memmem::find(scan.rest, b"Remounting filesystem read-only").is_some() => {
+        b"EXT4-fs" | b"EXT3-fs" | b"EXT2-fs"
+            if memmem::find(scan.rest, b"Remounting filesystem read-only").is_some() =>
+        {
             Some(KernelWord::ReadOnly)
         }
         b"EXT4-fs error" | b"EXT3-fs error" | b"EXT2-fs error" | b"BTRFS error" | b"BTRFS critical" => {
             let forced = memmem::find(scan.rest, b"forced readonly").is_some();
             let device = device.split(|b| *b == b' ').next().unwrap_or_default();
-            Some(if forced { KernelWord::ReadOnly } else { KernelWord::FilesystemError { device: owned(device) } })
+            Some(if forced {
+                KernelWord::ReadOnly
+            } else {
+                KernelWord::FilesystemError { device: owned(device) }
+            })
         }
-        b"XFS" if memmem::find(scan.rest, b"orruption").is_some() || memmem::find(scan.rest, b"Shutting down").is_some() => {
+        b"XFS"
+            if memmem::find(scan.rest, b"orruption").is_some()
+                || memmem::find(scan.rest, b"Shutting down").is_some() =>
+        {
             Some(KernelWord::FilesystemError { device: owned(device) })
         }
         _ => None,
@@ -322,35 +336,62 @@ mod tests {
 
     #[test]
     fn words() {
-        let check = |text: &str, expected: &str| assert_eq!(format!("{:?}", word(text.as_bytes())), expected, "{text}");
+        let check = |text: &str, expected: &str| {
+            assert_eq!(format!("{:?}", word(text.as_bytes())), expected, "{text}");
+        };
         check(
             "Out of memory: Killed process 7 (a) b) total-vm:9kB, anon-rss:5kB, file-rss:0kB",
             r#"OomKilled { pid: 7, comm: "a) b", anon_rss_kb: Some(5), total_vm_kb: Some(9), cgroup: false }"#,
+        );
+        check(
+            "Killed process 7 (httpd) total-vm:9kB, anon-rss:5kB, file-rss:0kB",
+            r#"OomKilled { pid: 7, comm: "httpd", anon_rss_kb: Some(5), total_vm_kb: Some(9), cgroup: false }"#,
         );
         check("Out of memory: Kill process 7 (httpd) score 11 or sacrifice child", "Other");
         check(
             "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=mysqld,pid=7,uid=0",
             r#"OomConstraint { memcg: None, task: "mysqld", pid: 7 }"#,
         );
-        check("TCP: request_sock_TCP: Possible SYN flooding on port [::]:80. Sending cookies.  Check SNMP counters.", "SynFlooding { port: 80 }");
-        check("TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.  Check SNMP counters.", "SynFlooding { port: 443 }");
+        check(
+            "TCP: request_sock_TCP: Possible SYN flooding on port [::]:80. Sending cookies.  Check SNMP counters.",
+            "SynFlooding { port: 80 }",
+        );
+        check(
+            "TCP: request_sock_TCP: Possible SYN flooding on port 443. Sending cookies.  Check SNMP counters.",
+            "SynFlooding { port: 443 }",
+        );
         check("nf_conntrack: table full, dropping packet", "ConntrackFull");
         check("neighbour: arp_cache: neighbor table overflow!", "NeighbourTableFull");
         check("TCP: out of memory -- consider tuning tcp_mem", "TcpMemory");
         check("TCP: too many orphaned sockets", "OrphanSockets");
         check("VFS: file-max limit 1024 reached", "FileLimit");
-        check("INFO: task kworker/0:1:123 blocked for more than 120 seconds.", r#"HungTask { comm: "kworker/0:1", pid: 123, seconds: 120 }"#);
+        check(
+            "INFO: task kworker/0:1:123 blocked for more than 120 seconds.",
+            r#"HungTask { comm: "kworker/0:1", pid: 123, seconds: 120 }"#,
+        );
         check("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [apache2:7]", "Lockup");
         check("rcu: INFO: rcu_sched self-detected stall on CPU", "Lockup");
-        check("blk_update_request: I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0", r#"IoError { device: "sda" }"#);
-        check("Buffer I/O error on dev dm-0, logical block 5, async page read", r#"IoError { device: "dm-0" }"#);
-        check("EXT4-fs error (device sda1): ext4_lookup:1: inode #2: comm ls: deleted inode", r#"FilesystemError { device: "sda1" }"#);
+        check(
+            "blk_update_request: I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0",
+            r#"IoError { device: "sda" }"#,
+        );
+        check(
+            "Buffer I/O error on dev dm-0, logical block 5, async page read",
+            r#"IoError { device: "dm-0" }"#,
+        );
+        check(
+            "EXT4-fs error (device sda1): ext4_lookup:1: inode #2: comm ls: deleted inode",
+            r#"FilesystemError { device: "sda1" }"#,
+        );
         check("EXT4-fs (sda1): Remounting filesystem read-only", "ReadOnly");
         check("EXT4-fs (sda1): mounted filesystem with ordered data mode", "Other");
         check("mce: [Hardware Error]: Machine check events logged", "HardwareError");
         check("e1000e 0000:00:19.0 eno1: NIC Link is Down", r#"LinkDown { interface: "eno1" }"#);
         check("virtio_net virtio0 eth0: Link is Up - 1Gbps/Full", r#"LinkUp { interface: "eth0" }"#);
-        check("apache2[143]: segfault at 0 ip 00007f sp 00007f error 4 in libc.so.6", r#"Segfault { comm: "apache2", pid: 143 }"#);
+        check(
+            "apache2[143]: segfault at 0 ip 00007f sp 00007f error 4 in libc.so.6",
+            r#"Segfault { comm: "apache2", pid: 143 }"#,
+        );
         check("", "Other");
     }
 

@@ -52,7 +52,9 @@ pub struct Sample {
 
 /// Every id and nickname.
 pub(crate) fn names() -> Vec<&'static str> {
-    ALL.iter().flat_map(|unit| std::iter::once(unit.id).chain(unit.nicknames.iter().map(|(name, _)| *name))).collect()
+    ALL.iter()
+        .flat_map(|unit| std::iter::once(unit.id).chain(unit.nicknames.iter().map(|(name, _)| *name)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -128,7 +130,7 @@ pub(crate) mod tests {
             let own: Vec<&[u8]> = unit
                 .samples
                 .iter()
-                .filter(|sample| sample.format.is_empty() && sample.event != "none")
+                .filter(|sample| sample.format == unit.samples[0].format && sample.event != "none")
                 .map(|sample| sample.line.as_bytes())
                 .collect();
             let sniffed = crate::sniff(&own, &clock()).map(|format| format.id());

@@ -26,8 +26,8 @@ pub(crate) const UNIT: Unit = Unit {
         "nginx のアクセスログです。log_format の文字列をコンパイルして読みます",
     ),
     nicknames: &[
-        ("nginx-main", MAIN),
         ("nginx-combined", COMBINED),
+        ("nginx-main", MAIN),
         ("nginx-combined-s", TIMED),
         ("nginx-main-s", MAIN_TIMED),
     ],
@@ -63,7 +63,8 @@ fn unquoted(string: &str) -> (String, Escape) {
     let mut inside = rest.to_owned();
     if let Some(line) = rest.strip_prefix("log_format ") {
         let line = line.trim().trim_end_matches(';');
-        let after_name = line.trim_start().find(char::is_whitespace).map_or("", |at| &line.trim_start()[at..]);
+        let after_name =
+            line.trim_start().find(char::is_whitespace).map_or("", |at| &line.trim_start()[at..]);
         rest = after_name.trim_start();
         inside.clear();
     }
@@ -177,10 +178,15 @@ fn variable(name: &str, realip: bool) -> (Field, u8, bool) {
         "http_host" => (Field::Host, 1, true),
         "server_name" => (Field::Host, 0, false),
         "remote_user" => (Field::User, 0, true),
-        "connection" | "connection_requests" | "request_length" | "remote_port" | "server_port" | "pid"
+        "connection"
+        | "connection_requests"
+        | "request_length"
+        | "remote_port"
+        | "server_port"
+        | "pid"
         | "realip_remote_port" => (Field::SkipNumber, 0, false),
-        "request_id" | "scheme" | "https" | "ssl_protocol" | "ssl_cipher" | "pipe" | "gzip_ratio" | "server_addr"
-        | "hostname" | "nginx_version" => (Field::Skip, 0, false),
+        "request_id" | "scheme" | "https" | "ssl_protocol" | "ssl_cipher" | "pipe" | "gzip_ratio"
+        | "server_addr" | "hostname" | "nginx_version" => (Field::Skip, 0, false),
         // Upstream times have spaces between them, the rest is text of anyone.
         _ => (Field::Skip, 0, true),
     }
@@ -188,28 +194,28 @@ fn variable(name: &str, realip: bool) -> (Field, u8, bool) {
 
 const SAMPLES: &[Sample] = &[
     Sample {
-        format: "",
+        format: "nginx-main",
         line: r#"192.0.2.10 - - [22/Nov/2026:10:23:44 +0900] "GET /index.html?page=2 HTTP/1.1" 200 5120 "https://www.example.jp/" "Mozilla/5.0 (X11; Linux x86_64)" "-""#,
         event: r#"time=2026-11-22T01:23:44Z peer=192.0.2.10 method=GET path=/index.html protocol=HTTP/1.1 status=200 bytes=5120 agent="Mozilla/5.0 (X11; Linux x86_64)" referer=https://www.example.jp/"#,
     },
     Sample {
-        format: "",
+        format: "nginx-main",
         line: r#"192.0.2.3 - mary ann [22/Nov/2026:01:23:44 +0000] "POST /login HTTP/2.0" 302 0 "-" "-" "198.51.100.7, 192.0.2.99""#,
         event: r#"time=2026-11-22T01:23:44Z peer=192.0.2.3 forwarded="198.51.100.7, 192.0.2.99" method=POST path=/login protocol=HTTP/2.0 status=302 bytes=0 user="mary ann""#,
     },
     // Closed by the client before the answer; TLS spoken to a port that does not; nothing said at all.
     Sample {
-        format: "",
+        format: "nginx-main",
         line: r#"2001:db8::7 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 499 0 "-" "curl/8.5.0" "-""#,
         event: "time=2026-11-22T01:23:44Z peer=2001:db8::7 method=GET path=/ protocol=HTTP/1.1 status=499 bytes=0 agent=curl/8.5.0",
     },
     Sample {
-        format: "",
+        format: "nginx-main",
         line: r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "\x16\x03\x01\x02" 400 157 "-" "-" "-""#,
         event: r#"time=2026-11-22T01:23:44Z peer=192.0.2.10 status=400 bytes=157 raw=\x16\x03\x01\x02"#,
     },
     Sample {
-        format: "",
+        format: "nginx-main",
         line: r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "" 400 0 "-" "-" "-""#,
         event: "time=2026-11-22T01:23:44Z peer=192.0.2.10 status=400 bytes=0",
     },
@@ -277,8 +283,17 @@ mod tests {
             assert_eq!(Format::from_name_or_string(string, &clock()).unwrap_err().to_string(), expected);
         };
         check("$remote_addr", "the format has no time of the request; $time_local would be right");
-        check("$time_local ${status", r#"at byte 12 of the format, "${status" is no complete directive; a variable such as $request or ${request} would be right"#);
-        check("$time_local $", r#"at byte 12 of the format, "$" is no complete directive; a variable such as $request or ${request} would be right"#);
-        check("$time_local $status$request", r#"at byte 19 of the format, "$request" follows another field with nothing between; a space or a quote between them would be right"#);
+        check(
+            "$time_local ${status",
+            r#"at byte 12 of the format, "${status" is no complete directive; a variable such as $request or ${request} would be right"#,
+        );
+        check(
+            "$time_local $",
+            r#"at byte 12 of the format, "$" is no complete directive; a variable such as $request or ${request} would be right"#,
+        );
+        check(
+            "$time_local $status$request",
+            r#"at byte 19 of the format, "$request" follows another field with nothing between; a space or a quote between them would be right"#,
+        );
     }
 }

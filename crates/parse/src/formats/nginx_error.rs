@@ -142,9 +142,13 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_fit() {
-        for line in
-            ["", "2026/11/22", "2026/11/22 10:23:44 [error] x", "2026/11/22 10:23:44 [loud] 1#1: x", "PHP message: y"]
-        {
+        for line in [
+            "",
+            "2026/11/22",
+            "2026/11/22 10:23:44 [error] x",
+            "2026/11/22 10:23:44 [loud] 1#1: x",
+            "PHP message: y",
+        ] {
             check("nginx-error", line.as_bytes(), "none");
         }
     }
