@@ -1,0 +1,140 @@
+//! The log formats, one file each.
+
+use toban_model::Text;
+
+use crate::{Clock, Error, Format};
+
+pub(crate) mod apache_access;
+pub(crate) mod apache_error;
+pub(crate) mod haproxy_http;
+pub(crate) mod kernel;
+pub(crate) mod nginx_access;
+pub(crate) mod nginx_error;
+pub(crate) mod php_fpm;
+
+/// All formats. When two fit a log equally well, the first one is taken.
+pub static ALL: &[&Unit] = &[
+    &apache_access::UNIT,
+    &nginx_access::UNIT,
+    &haproxy_http::UNIT,
+    &apache_error::UNIT,
+    &nginx_error::UNIT,
+    &php_fpm::UNIT,
+    &kernel::UNIT,
+];
+
+/// A filled-in form: one kind of log.
+pub struct Unit {
+    /// Its name for ever.
+    pub id: &'static str,
+    /// What it is, for people.
+    pub about: Text,
+    /// Names for its usual format strings, the most usual first; empty where there is no format string.
+    pub nicknames: &'static [(&'static str, &'static str)],
+    /// Lines true to life, with what is read from them.
+    pub samples: &'static [Sample],
+    /// Makes a format from a format string, which is empty where the unit has none.
+    pub(crate) compile: fn(&str, &Clock) -> Result<Format, Error>,
+    /// The formats worth trying on these lines.
+    pub(crate) candidates: fn(&[&[u8]], &Clock) -> Vec<Format>,
+}
+
+/// A line, and what is read from it.
+pub struct Sample {
+    /// A nickname or a format string; empty for the unit's own.
+    pub format: &'static str,
+    /// The line.
+    pub line: &'static str,
+    /// The event as [`crate::show`] writes it, in a zone nine hours east of Greenwich, on 22 November 2026; `none` if
+    /// the line does not fit.
+    pub event: &'static str,
+}
+
+/// Every id and nickname.
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter()
+        .flat_map(|unit| std::iter::once(unit.id).chain(unit.nicknames.iter().map(|(name, _)| *name)))
+        .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use toban_model::{Lang, Time};
+
+    use super::*;
+
+    /// 2026-11-22 11:00 in Japan.
+    pub(crate) fn clock() -> Clock {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(9));
+        Clock { now: Time::from_secs(1_795_312_800), zone }
+    }
+
+    /// Reads one line in one format, and compares.
+    pub(crate) fn check(format: &str, line: &[u8], expected: &str) {
+        let mut format = Format::from_name_or_string(format, &clock()).unwrap();
+        let event = format.parse(line).map_or("none".to_owned(), |event| crate::show(&event));
+        assert_eq!(event, expected, "\n  line: {}\n", line[..line.len().min(999)].escape_ascii());
+    }
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/formats");
+        let files: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "mod.rs")
+            .map(|name| name.trim_end_matches(".rs").replace('_', "-"))
+            .collect();
+        let ids: BTreeSet<String> = ALL.iter().map(|unit| unit.id.to_owned()).collect();
+        assert_eq!(files, ids);
+    }
+
+    #[test]
+    fn names_are_unique_and_kebab_case() {
+        let mut seen = BTreeSet::new();
+        for unit in ALL {
+            assert!(unit.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", unit.id);
+        }
+        for name in names() {
+            assert!(seen.insert(name), "{name} twice");
+            assert!(!name.contains(['%', '$', '=', ' ']), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_unit_speaks_both_languages() {
+        for unit in ALL {
+            for lang in [Lang::En, Lang::Ja] {
+                assert!(!unit.about.lang(lang).is_empty(), "{}", unit.id);
+            }
+            assert_ne!(unit.about.en, unit.about.ja, "{}", unit.id);
+        }
+    }
+
+    #[test]
+    fn every_sample_reads_as_it_says() {
+        for unit in ALL {
+            assert!(unit.samples.len() >= 5, "{} needs samples", unit.id);
+            for sample in unit.samples {
+                let format = if sample.format.is_empty() { unit.id } else { sample.format };
+                check(format, sample.line.as_bytes(), sample.event);
+            }
+        }
+    }
+
+    #[test]
+    fn samples_are_sniffed_as_what_they_are() {
+        for unit in ALL {
+            let own: Vec<&[u8]> = unit
+                .samples
+                .iter()
+                .filter(|sample| sample.format == unit.samples[0].format && sample.event != "none")
+                .map(|sample| sample.line.as_bytes())
+                .collect();
+            let sniffed = crate::sniff(&own, &clock()).map(|format| format.id());
+            assert_eq!(sniffed, Some(unit.id));
+        }
+    }
+}
