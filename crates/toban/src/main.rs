@@ -1,2 +1,5 @@
 //! `toban`: command line, configuration, wiring.
+mod cli;
+mod config;
+
 fn main() {}

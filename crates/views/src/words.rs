@@ -48,7 +48,6 @@ words! {
     AS_IS: "usual", "平常";
     UNKNOWN: "no history", "履歴なし";
     FOUND: "What toban found on this host", "このホストで見つかったもの";
-    SERVICES: "Services", "サービス";
     LISTENS: "listens on", "待ち受け";
     WORKERS: "workers", "ワーカー";
     LOGS: "logs", "ログ";
@@ -180,9 +179,17 @@ static VITALS: &[(&str, Text)] = &[
     ("disk.inodes", Text::fixed("inodes", "inode")),
     ("network.received", Text::fixed("network in", "受信")),
     ("network.sent", Text::fixed("network out", "送信")),
+    ("http.requests", Text::fixed("requests", "リクエスト")),
+    ("http.pages", Text::fixed("pages", "ページ表示")),
     ("cpu.iowait", Text::fixed("waiting for disks", "I/O 待ち")),
+    ("cpu.steal", Text::fixed("stolen CPU", "CPU steal")),
+    ("disk.busy", Text::fixed("disk busy", "ディスク使用率")),
     ("swap.used", Text::fixed("swap", "スワップ")),
+    ("files.used", Text::fixed("open files", "オープンファイル")),
     ("conntrack.used", Text::fixed("conntrack", "conntrack")),
+    ("tcp.established", Text::fixed("TCP connections", "TCP 接続")),
+    ("tcp.retransmits", Text::fixed("TCP retransmits", "TCP 再送")),
+    ("processes.count", Text::fixed("processes", "プロセス")),
     ("processes.blocked", Text::fixed("blocked processes", "I/O 待ちプロセス")),
 ];
 

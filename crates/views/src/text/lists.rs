@@ -27,11 +27,11 @@ pub fn actions(actions: &[ActionRecord], lang: Lang, tz: &TimeZone, style: Style
                 },
             );
             let label = words::vital_label(name, lang);
-            what.push(format!(
-                "{label}: {} {}, {measured}",
-                words::PREDICTED.lang(lang),
-                value(*predicted, "")
-            ));
+            let (told, predicted) = (words::PREDICTED.lang(lang), value(*predicted, ""));
+            what.push(match lang {
+                Lang::En => format!("{label}: {told} {predicted}, {measured}"),
+                Lang::Ja => format!("{label}: {told} {predicted}、{measured}"),
+            });
         }
         what.extend(action.notes.iter().cloned());
         what.retain(|line| !line.is_empty());
