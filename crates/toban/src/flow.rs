@@ -1,0 +1,455 @@
+//! The one line of flow: host and logs in, a closed [`Situation`] out. The agent, `toban why` without an agent, past
+//! moments and log files alone differ only in what is fed in here.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+use toban_collect::kernel::KernelLog;
+use toban_collect::servers::ViewState;
+use toban_collect::tail::{LogId, Start, Tailer};
+use toban_collect::{Root, Sampler, discover, history, servers};
+use toban_detect::Watch;
+use toban_model::event::{Event, KernelWord};
+use toban_model::{Host, LogDialect, LogRole, LogSource, Sample, Situation, Text, Time};
+use toban_parse::{Clock, Format, sniff};
+
+use crate::cli::LogArg;
+use crate::config::Config;
+
+/// History beyond this is not read: at the parser's speed it is what the time allows on a slow machine.
+const HISTORY_BYTES_MAX: u64 = 2 << 30;
+/// Lines that a format is found from.
+const SNIFFED_LINES: usize = 200;
+/// Where servers log when nobody has the file open: a mounted disk, a stopped server.
+const STOCK_LOGS: &[(&str, LogRole)] = &[
+    ("/var/log/apache2/access.log", LogRole::Access),
+    ("/var/log/apache2/other_vhosts_access.log", LogRole::Access),
+    ("/var/log/apache2/error.log", LogRole::Error),
+    ("/var/log/httpd/access_log", LogRole::Access),
+    ("/var/log/httpd/error_log", LogRole::Error),
+    ("/var/log/nginx/access.log", LogRole::Access),
+    ("/var/log/nginx/error.log", LogRole::Error),
+];
+
+/// One log that is read, and what became of its lines.
+pub(crate) struct Reader {
+    pub(crate) path: PathBuf,
+    service: String,
+    role: LogRole,
+    format: Option<Format>,
+    pub(crate) lines: u64,
+    pub(crate) misfits: u64,
+    first_misfits: Vec<String>,
+}
+
+impl Reader {
+    fn new(service: &str, source: &LogSource, clock: &Clock) -> Reader {
+        Reader {
+            path: source.path.clone(),
+            service: service.to_owned(),
+            role: source.role,
+            format: Format::from_source(source, clock).and_then(Result::ok),
+            lines: 0,
+            misfits: 0,
+            first_misfits: Vec::new(),
+        }
+    }
+
+    /// Which format it took, and what did not fit.
+    pub(crate) fn describe(&self) -> Text {
+        let format = self.format.as_ref().map_or_else(|| "?".to_owned(), Format::describe);
+        let path = self.path.display();
+        let (lines, misfits) = (toban_views::count(self.lines), toban_views::count(self.misfits));
+        let examples: String = self.first_misfits.iter().map(|line| format!("\n    {line}")).collect();
+        Text::new(
+            format!("{path}: {format}; {lines} lines, {misfits} did not fit{examples}"),
+            format!("{path}: {format}。{lines} 行のうち {misfits} 行は形式に合いませんでした{examples}"),
+        )
+    }
+
+    fn misfit(&mut self, line: &[u8]) {
+        self.misfits += 1;
+        if self.first_misfits.len() < 3 {
+            self.first_misfits.push(line.escape_ascii().to_string().chars().take(160).collect());
+        }
+    }
+}
+
+/// Everything that is fed in, and the watch that it is fed into.
+pub(crate) struct Flow {
+    root: Root,
+    clock: Clock,
+    configured: Vec<LogSource>,
+    kernel_path: Option<PathBuf>,
+    pub(crate) watch: Watch,
+    sampler: Sampler,
+    views: ViewState,
+    readers: Vec<Reader>,
+    tailer: Tailer,
+    by_log: HashMap<LogId, usize>,
+    kernel: Option<(KernelLog, Format)>,
+    /// Nothing after this moment is taken in: a past moment is judged by what was known then.
+    until: Option<Time>,
+    /// What the reader of an answer should know.
+    pub(crate) notes: Vec<Text>,
+}
+
+impl Flow {
+    /// Looks at a host: this one, or a mounted disk.
+    pub(crate) fn host(root: Root, config: &Config, zone: TimeZone, now: Time, until: Option<Time>) -> Flow {
+        let mut host = discover(&root);
+        if host.services.iter().all(|s| s.logs.is_empty()) {
+            host.blind.push("no running server has a log open; the stock places are read".into());
+        }
+        let configured = config
+            .logs
+            .files
+            .iter()
+            .map(|file| LogSource {
+                path: file.path.clone(),
+                role: LogRole::Access,
+                dialect: dialect_of(file.format.as_deref()),
+                format: file.format.clone(),
+                remoteip: false,
+            })
+            .collect();
+        let kernel_path = config.kernel.log.clone().or_else(|| host.kernel_logs.first().cloned());
+        Flow {
+            clock: Clock { now, zone },
+            configured,
+            kernel_path,
+            watch: Watch::new(host, config.proxy.trusted.clone()),
+            sampler: Sampler::new(root.clone()),
+            views: ViewState::new(),
+            readers: Vec::new(),
+            tailer: Tailer::new(root.clone()),
+            by_log: HashMap::new(),
+            kernel: None,
+            root,
+            until,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Judges log files alone.
+    pub(crate) fn logs(
+        logs: &[LogArg],
+        config: &Config,
+        zone: TimeZone,
+        now: Time,
+        until: Option<Time>,
+    ) -> anyhow::Result<Flow> {
+        let name = logs.first().map(|l| l.path.display().to_string()).unwrap_or_default();
+        let mut host = Host { name, cores: 1, ..Host::default() };
+        host.blind.push("only log files were given: sockets, processes and vitals are not known".into());
+        let root = Root::host();
+        let clock = Clock { now, zone };
+        let mut flow = Flow {
+            configured: Vec::new(),
+            kernel_path: None,
+            watch: Watch::new(host, config.proxy.trusted.clone()),
+            sampler: Sampler::new(root.clone()),
+            views: ViewState::new(),
+            readers: Vec::new(),
+            tailer: Tailer::new(root.clone()),
+            by_log: HashMap::new(),
+            kernel: None,
+            root,
+            until,
+            notes: Vec::new(),
+            clock,
+        };
+        for log in logs {
+            let format = match &log.format {
+                Some(text) => Some(
+                    Format::from_name_or_string(text, &flow.clock)
+                        .map_err(|e| anyhow::anyhow!("--log {}: {e}", log.path.display()))?,
+                ),
+                None => None,
+            };
+            let path = std::path::absolute(&log.path).unwrap_or_else(|_| log.path.clone());
+            flow.readers.push(Reader {
+                path,
+                service: "web".into(),
+                role: LogRole::Access,
+                format,
+                lines: 0,
+                misfits: 0,
+                first_misfits: Vec::new(),
+            });
+        }
+        for reader in 0..flow.readers.len() {
+            flow.read_past(reader, Instant::now() + Duration::from_secs(60))?;
+        }
+        flow.notes = flow.readers.iter().map(Reader::describe).collect();
+        Ok(flow)
+    }
+
+    /// The logs that are to be read on this host, each once, with the service that they belong to.
+    fn sources(&self) -> Vec<(String, LogSource)> {
+        let host = self.watch.host();
+        let mut all: Vec<(String, LogSource)> = Vec::new();
+        let found = host.services.iter().flat_map(|s| s.logs.iter().map(|l| (s.id.clone(), l.clone())));
+        let web = host
+            .services
+            .iter()
+            .find(|s| matches!(s.kind, toban_model::ServiceKind::Apache | toban_model::ServiceKind::Nginx))
+            .map_or("web", |s| s.id.as_str());
+        let configured = self.configured.iter().map(|l| (web.to_owned(), l.clone()));
+        let nothing = host.services.iter().all(|s| s.logs.is_empty());
+        let stock = STOCK_LOGS.iter().filter(|_| nothing).map(|(path, role)| {
+            let dialect = if path.contains("nginx") { LogDialect::Nginx } else { LogDialect::Apache };
+            let service = if path.contains("nginx") { "nginx" } else { "apache" };
+            let source =
+                LogSource { path: path.into(), role: *role, dialect, format: None, remoteip: false };
+            (service.to_owned(), source)
+        });
+        for (service, source) in configured.chain(found).chain(stock) {
+            if source.role != LogRole::Kernel && !all.iter().any(|(_, known)| known.path == source.path) {
+                all.push((service, source));
+            }
+        }
+        all
+    }
+
+    /// Reads what is on disk, the newest first, and begins to follow. What cannot be read is noted, not fatal.
+    pub(crate) fn read_history(&mut self, deadline: Instant) {
+        for (service, source) in self.sources() {
+            self.begin(&service, &source, deadline);
+        }
+        self.open_kernel();
+    }
+
+    fn begin(&mut self, service: &str, source: &LogSource, deadline: Instant) {
+        let reader = self.readers.len();
+        self.readers.push(Reader::new(service, source, &self.clock));
+        let start = match self.read_past(reader, deadline) {
+            Ok(position) => position.map_or(Start::Beginning, Start::At),
+            Err(error) => {
+                // A stock place that is empty is no news.
+                if !matches!(&error, toban_collect::Error::Missing { .. }) {
+                    let at = source.path.display();
+                    self.notes.push(Text::new(
+                        format!("could not read {at}: {error}"),
+                        format!("{at} を読めませんでした: {error}"),
+                    ));
+                    return;
+                }
+                Start::Beginning
+            }
+        };
+        if let Ok(id) = self.tailer.add(&source.path, start) {
+            self.by_log.insert(id, reader);
+        }
+    }
+
+    fn read_past(
+        &mut self,
+        reader: usize,
+        deadline: Instant,
+    ) -> Result<Option<toban_collect::tail::Position>, toban_collect::Error> {
+        let path = self.readers[reader].path.clone();
+        let root = self.root.clone();
+        let now = self.clock.now;
+        let mut cut = false;
+        let report = history::read(&root, &path, HISTORY_BYTES_MAX, &mut |_, chunk| {
+            self.take_chunk(reader, chunk, now);
+            if Instant::now() >= deadline {
+                cut = true;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for file in report.files.iter().filter(|f| f.problem.is_some()) {
+            let problem = file.problem.as_deref().unwrap_or_default();
+            let at = file.path.display();
+            self.notes.push(Text::new(
+                format!("could not read all of {at}: {problem}"),
+                format!("{at} を最後まで読めませんでした: {problem}"),
+            ));
+        }
+        if cut {
+            let at = path.display();
+            self.notes.push(Text::new(
+                format!("the history of {at} was read only as far back as the time allowed"),
+                format!("{at} の履歴は時間内に読める範囲まで読みました"),
+            ));
+        }
+        Ok(report.end)
+    }
+
+    fn take_chunk(&mut self, reader: usize, chunk: &[u8], read: Time) {
+        let lines = || chunk.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        if self.readers[reader].format.is_none() {
+            let first: Vec<&[u8]> = lines().take(SNIFFED_LINES).collect();
+            let format = sniff(&first, &self.clock);
+            if self.readers[reader].service == "web" {
+                if let Some(format) = &format {
+                    self.readers[reader].service = service_of(format).to_owned();
+                }
+            }
+            self.readers[reader].format = format;
+        }
+        for line in lines() {
+            self.take(reader, line, read);
+        }
+    }
+
+    fn take(&mut self, reader: usize, line: &[u8], read: Time) {
+        let reader = &mut self.readers[reader];
+        reader.lines += 1;
+        let Some(format) = &mut reader.format else {
+            reader.misfit(line);
+            return;
+        };
+        let fresh = |at: Time| self.until.is_none_or(|until| at <= until);
+        match format.parse(line) {
+            Some(Event::Request(request)) if fresh(request.time) => self.watch.request(&reader.service, &request),
+            Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
+                self.watch.error(&reader.service, read, &error);
+            }
+            Some(Event::Kernel(kernel)) => {
+                let at = kernel.time.unwrap_or(read);
+                if fresh(at) && kernel.word != KernelWord::Other {
+                    self.watch.kernel(at, &kernel.word);
+                }
+            }
+            Some(_) => {}
+            None => reader.misfit(line),
+        }
+    }
+
+    fn open_kernel(&mut self) {
+        let Some(path) = self.kernel_path.clone() else { return };
+        let source = LogSource {
+            path: path.clone(),
+            role: LogRole::Kernel,
+            dialect: LogDialect::Kernel,
+            format: None,
+            remoteip: false,
+        };
+        let format = Format::from_source(&source, &self.clock).and_then(Result::ok);
+        match (KernelLog::open(&self.root, &path, Start::Beginning), format) {
+            (Ok(log), Some(format)) => {
+                self.kernel = Some((log, format));
+                self.follow_kernel(self.clock.now);
+            }
+            (Err(error), _) => {
+                let at = path.display();
+                self.notes.push(Text::new(
+                    format!("could not read the kernel log {at}: {error}"),
+                    format!("カーネルログ {at} を読めませんでした: {error}"),
+                ));
+            }
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn follow_kernel(&mut self, now: Time) {
+        let Some((log, format)) = &mut self.kernel else { return };
+        let until = self.until;
+        let watch = &mut self.watch;
+        let read = log.read(now, &mut |stamp, line| {
+            if let Some(Event::Kernel(kernel)) = format.parse(line) {
+                let at = stamp.or(kernel.time).unwrap_or(now);
+                if kernel.word != KernelWord::Other && until.is_none_or(|until| at <= until) {
+                    watch.kernel(at, &kernel.word);
+                }
+            }
+        });
+        if read.is_err() {
+            self.kernel = None;
+        }
+    }
+
+    /// Takes in what was written since the last look.
+    pub(crate) fn follow(&mut self, now: Time) {
+        loop {
+            let mut lines: Vec<(usize, Vec<u8>)> = Vec::new();
+            let by_log = &self.by_log;
+            let outcome = self.tailer.read(&mut |id, line| {
+                if let Some(reader) = by_log.get(&id) {
+                    lines.push((*reader, line.to_vec()));
+                }
+            });
+            for (reader, line) in lines {
+                if self.readers[reader].format.is_none() {
+                    let mut chunk = line;
+                    chunk.push(b'\n');
+                    self.take_chunk(reader, &chunk, now);
+                } else {
+                    self.take(reader, &line, now);
+                }
+            }
+            if !outcome.more {
+                break;
+            }
+        }
+        self.follow_kernel(now);
+    }
+
+    /// Waits until a followed log may have more, or the time is up.
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        self.tailer.wait(at_most)
+    }
+
+    /// Looks at the host's vitals and servers. `learn` says that this is usual time. Returns what is to be recorded.
+    pub(crate) fn look(&mut self, now: Time, learn: bool) -> Sample {
+        let services: Vec<_> = Watch::viewable(self.watch.host()).cloned().collect();
+        for service in &services {
+            let view = servers::view(&self.root, service, now, &mut self.views);
+            self.watch.view(view);
+        }
+        let mut sample = self.sampler.sample(now);
+        sample.readings.extend(self.watch.server_readings());
+        self.watch.sample(sample.clone(), learn);
+        sample
+    }
+
+    /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.
+    pub(crate) fn rediscover(&mut self) {
+        let host = discover(&self.root);
+        self.watch.host_changed(host);
+        for (service, source) in self.sources() {
+            if !self.readers.iter().any(|r| r.path == source.path) {
+                self.begin(&service, &source, Instant::now() + Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// The closed window at `at`.
+    pub(crate) fn close(&mut self, at: Time, live: bool) -> Situation {
+        self.watch.close(at, live)
+    }
+
+    /// What could not be looked at on this host's servers.
+    pub(crate) fn blind_spots(&self) -> Vec<String> {
+        self.views.notes()
+    }
+
+    /// The logs that are read.
+    pub(crate) fn readers(&self) -> &[Reader] {
+        &self.readers
+    }
+}
+
+fn dialect_of(format: Option<&str>) -> LogDialect {
+    match format {
+        Some(text) if text.contains('%') => LogDialect::Apache,
+        Some(text) if text.contains('$') => LogDialect::Nginx,
+        _ => LogDialect::Unknown,
+    }
+}
+
+/// The service that a log of this format is most likely of, when only the log is known.
+fn service_of(format: &Format) -> &'static str {
+    match format.id() {
+        id if id.starts_with("apache") => "apache",
+        id if id.starts_with("nginx") => "nginx",
+        id if id.starts_with("haproxy") => "haproxy",
+        _ => "web",
+    }
+}

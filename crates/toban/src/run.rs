@@ -1,0 +1,413 @@
+//! `toban run`: look every second, record, name the cause, and in mode `act` do something about it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+use toban_collect::Root;
+use toban_diagnose::{Course, Diagnosis, Turn, diagnose};
+use toban_model::{
+    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Situation, Text, Time, Verdict,
+};
+use toban_record::{Frames, Limits, Record};
+use toban_respond::verify::{self, Expectation, Measured, Outcome};
+
+use crate::actor::{ActorThread, Order, Report};
+use crate::config::Config;
+use crate::flow::Flow;
+use crate::{clock, plans, why};
+
+/// The host is looked at anew this often, and right after a restart.
+const REDISCOVER_EVERY: Duration = Duration::from_secs(10);
+/// Below this a finding is told, and not acted on.
+const SURE_MIN: f64 = 0.8;
+/// Plans an hour; after that toban only tells.
+const PLANS_AN_HOUR: usize = 20;
+/// An open incident is written at least this often while it goes on.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// Reading what is on disk before the first look.
+const HISTORY_FOR: Duration = Duration::from_secs(8);
+
+/// What the agent runs with.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) mode: Mode,
+    pub(crate) state: PathBuf,
+    pub(crate) zone: TimeZone,
+    pub(crate) lang: Lang,
+}
+
+/// An action whose effect is being measured.
+struct Watched {
+    id: ActionId,
+    expected: Expectation,
+    measured: Vec<Measured>,
+}
+
+struct Agent {
+    settings: Settings,
+    record: Arc<Record>,
+    frames: Option<Frames>,
+    flow: Flow,
+    course: Course,
+    incident: Option<Incident>,
+    kept: Time,
+    actor: Option<ActorThread>,
+    acting: bool,
+    watched: Vec<Watched>,
+    restarted: HashMap<String, Time>,
+    plans: Vec<Time>,
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone()).context("could not handle signals")?;
+    }
+    let mut agent = Agent::start(settings)?;
+    let interval = agent.settings.config.agent.interval;
+    let mut next = Instant::now();
+    let mut rediscovered = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let late = Instant::now().saturating_duration_since(next);
+        agent.tick(late);
+        if rediscovered.elapsed() >= REDISCOVER_EVERY {
+            agent.flow.rediscover();
+            rediscovered = Instant::now();
+        }
+        next += interval;
+        if next < Instant::now() {
+            // Too late for this one: a reading is taken now and then, never a burst of them.
+            next = Instant::now() + interval;
+        }
+        while let Some(left) = next.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if agent.flow.wait(left.min(Duration::from_millis(200))) {
+                agent.flow.follow(clock::now());
+            }
+        }
+    }
+    agent.say(&Text::fixed("stopped; bans stay in force until their time", "停止しました。遮断は期限まで有効です"));
+    if let Some(frames) = &mut agent.frames {
+        let _ = frames.flush();
+    }
+    if let Some(actor) = agent.actor.take() {
+        actor.stop();
+    }
+    Ok(())
+}
+
+impl Agent {
+    fn start(settings: Settings) -> anyhow::Result<Agent> {
+        let record = Arc::new(Record::open(&settings.state).context("could not open the record")?);
+        let now = clock::now();
+        let mut flow = Flow::host(Root::host(), &settings.config, settings.zone.clone(), now, None);
+        why::remember(&mut flow, &record, now);
+        flow.read_history(Instant::now() + HISTORY_FOR);
+        let frames = record.frames_dir().map(|dir| {
+            Frames::open(&dir, Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() })
+        });
+        let incident = record.open_incident_now()?;
+        let mut agent = Agent {
+            course: incident.as_ref().map_or_else(Course::default, |_| Course::resumed(now)),
+            incident,
+            frames: None,
+            flow,
+            kept: Time::ZERO,
+            actor: None,
+            acting: false,
+            watched: Vec::new(),
+            restarted: HashMap::new(),
+            plans: Vec::new(),
+            settings,
+            record,
+        };
+        match frames {
+            Some(Ok(frames)) => agent.frames = Some(frames),
+            Some(Err(error)) => agent.warn(&format!("no samples are kept: {error}")),
+            None => {}
+        }
+        if let Some(aside) = agent.record.set_aside() {
+            let aside = aside.display().to_string();
+            agent.say(&Text::new(
+                format!("the record was damaged and is kept as {aside}; a new one was begun"),
+                format!("記録が壊れていたため {aside} として残し、新しい記録を始めました"),
+            ));
+        }
+        agent.start_actor();
+        agent.greet();
+        agent.resume_watching(now);
+        Ok(agent)
+    }
+
+    /// Bans that a former run left are kept in force in every mode; new ones are made in mode `act` alone.
+    fn start_actor(&mut self) {
+        let owes = self.record.all_bans().is_ok_and(|bans| !bans.is_empty());
+        if self.settings.mode != Mode::Act && !owes {
+            return;
+        }
+        match ActorThread::start(self.record.clone(), &self.settings.state) {
+            Ok(actor) => self.actor = Some(actor),
+            Err(error) => {
+                let error = error.to_string();
+                self.say(&Text::new(
+                    format!("cannot act: {error}; observing only"),
+                    format!("対処できません: {error}。監視のみを続けます"),
+                ));
+            }
+        }
+    }
+
+    /// Actions that a former run had done and not yet judged.
+    fn resume_watching(&mut self, now: Time) {
+        let done = self.record.actions_in_state(&[ActionState::Done]).unwrap_or_default();
+        for action in done.into_iter().filter(|a| now.since(a.changed) < verify::PATIENCE * 2) {
+            let before = self.incident.iter().flat_map(|i| &i.findings).filter_map(|f| f.resource.as_ref());
+            let before = before.map(|r| (r.name.clone(), r.used)).collect();
+            self.watch_effect(&action, before);
+        }
+    }
+
+    fn tick(&mut self, late: Duration) {
+        let now = clock::now();
+        self.flow.follow(now);
+        let mut sample = self.flow.look(now, !self.course.is_open());
+        sample.late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
+        if let Some(frames) = &mut self.frames {
+            if let Err(error) = frames.append(&sample) {
+                let error = error.to_string();
+                self.warn(&format!("no more samples are kept: {error}"));
+                self.frames = None;
+            }
+        }
+        let situation = self.flow.close(now, true);
+        let diagnosis = diagnose(&situation);
+        self.follow_course(&situation, &diagnosis);
+        self.hear_actor(now);
+        self.measure(&situation);
+        if self.course.is_open() && diagnosis.verdict == Verdict::Incident {
+            self.respond(&situation, &diagnosis);
+        }
+    }
+
+    fn follow_course(&mut self, situation: &Situation, diagnosis: &Diagnosis) {
+        let now = situation.at;
+        match self.course.look(now, diagnosis) {
+            Turn::Opens => {
+                let since = diagnosis.findings.first().map_or(now, |f| f.since);
+                match self.record.open_incident(since, now, &diagnosis.findings) {
+                    Ok(incident) => self.incident = Some(incident),
+                    Err(error) => self.warn(&format!("the incident is not recorded: {error}")),
+                }
+                let answer = toban_views::Answer::new(situation, diagnosis.verdict, &diagnosis.findings);
+                print_all(&toban_views::text::why(
+                    &answer,
+                    self.settings.lang,
+                    &self.settings.zone,
+                    why::style(crate::cli::Colour::Auto),
+                ));
+            }
+            Turn::GoesOn => {
+                let Some(incident) = &mut self.incident else { return };
+                let named = |findings: &[toban_model::Finding]| {
+                    findings.iter().flat_map(|f| &f.culprits).map(|c| c.value.clone()).collect::<Vec<_>>()
+                };
+                let changed = diagnosis.findings.first().is_some_and(|f| f.cause != incident.cause)
+                    || named(&diagnosis.findings) != named(&incident.findings);
+                if changed || now.since(self.kept) >= KEEP_EVERY {
+                    incident.cause = diagnosis.findings.first().map(|f| f.cause.clone()).unwrap_or_default();
+                    incident.findings.clone_from(&diagnosis.findings);
+                    self.kept = now;
+                    let written = self.record.update_incident(incident);
+                    if let Err(error) = written {
+                        self.warn(&format!("the incident is not recorded: {error}"));
+                    }
+                }
+            }
+            Turn::Ends => {
+                if let Some(incident) = self.incident.take() {
+                    if let Err(error) = self.record.end_incident(incident.id, now) {
+                        self.warn(&format!("the incident's end is not recorded: {error}"));
+                    }
+                    let (id, cause) = (incident.id.0, incident.cause);
+                    self.say(&Text::new(
+                        format!("incident {id} ({cause}) is over"),
+                        format!("インシデント {id}({cause})は収束しました"),
+                    ));
+                }
+            }
+            Turn::Quiet | Turn::Doubt | Turn::Pauses => {}
+        }
+    }
+
+    fn hear_actor(&mut self, now: Time) {
+        let reports: Vec<Report> = self.actor.iter().flat_map(|a| a.reports.try_iter()).collect();
+        for report in reports {
+            match report {
+                Report::Acted(record) => {
+                    self.acting = false;
+                    for step in &record.plan.steps {
+                        if let Action::Restart(restart) = step {
+                            self.restarted.insert(restart.service.clone(), now);
+                        }
+                    }
+                    self.flow.rediscover();
+                    self.tell_action(&record);
+                    if record.state == ActionState::Done {
+                        let before = record.measured.clone();
+                        self.watch_effect(&record, before);
+                    }
+                }
+                Report::Reconciled(done) => {
+                    let restored = done.restored.len();
+                    self.say(&Text::new(
+                        format!("the firewall did not hold what it should; {restored} bans were put back"),
+                        format!("ファイアウォールの内容が記録と異なっていたため、{restored} 件の遮断を復元しました"),
+                    ));
+                }
+                Report::Failed(error) => {
+                    self.acting = false;
+                    self.warn(&error);
+                }
+            }
+        }
+    }
+
+    fn watch_effect(&mut self, action: &ActionRecord, before: BTreeMap<String, f64>) {
+        if self.watched.iter().any(|w| w.id == action.id) || action.plan.predicted.is_empty() {
+            return;
+        }
+        self.watched.push(Watched {
+            id: action.id,
+            expected: Expectation {
+                done: action.changed,
+                before,
+                predicted: action.plan.predicted.clone(),
+                guards: BTreeMap::new(),
+            },
+            measured: Vec::new(),
+        });
+    }
+
+    /// Compares what was predicted with what is, and has an action taken back that brought nothing.
+    fn measure(&mut self, situation: &Situation) {
+        let values: BTreeMap<String, f64> =
+            situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect();
+        let now = situation.at;
+        let Some(actor) = &self.actor else { return };
+        self.watched.retain_mut(|watched| {
+            // The values right before are those of the last look before the plan was done.
+            if watched.expected.before.is_empty() {
+                watched.expected.before = self.incident.iter().flat_map(|i| &i.findings)
+                    .filter_map(|f| f.resource.as_ref())
+                    .map(|r| (r.name.clone(), r.limit.unwrap_or(r.used).min(r.used)))
+                    .collect();
+            }
+            watched.measured.push(Measured { at: now, values: values.clone() });
+            match verify::judge(&watched.expected, &watched.measured, now) {
+                Outcome::Wait => true,
+                outcome => {
+                    let measured = watched
+                        .expected
+                        .predicted
+                        .keys()
+                        .filter_map(|name| Some((name.clone(), *values.get(name)?)))
+                        .collect();
+                    drop(actor.orders.send(Order::Conclude { id: watched.id, outcome, measured }));
+                    false
+                }
+            }
+        });
+    }
+
+    fn respond(&mut self, situation: &Situation, diagnosis: &Diagnosis) {
+        if self.settings.mode != Mode::Act || self.acting {
+            return;
+        }
+        let now = situation.at;
+        let act_on = &self.settings.config.agent.act_on;
+        let Some(finding) =
+            diagnosis.findings.iter().find(|f| f.confidence >= SURE_MIN && act_on.contains(&f.cause))
+        else {
+            return;
+        };
+        let Some(actor) = &self.actor else { return };
+        let bans = self.record.bans(now).unwrap_or_default();
+        let Some(plan) = plans::what_is_left(finding, &bans, &self.restarted, now) else { return };
+        self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
+        if self.plans.len() >= PLANS_AN_HOUR {
+            return;
+        }
+        let allowed = self.record.allowed().unwrap_or_default();
+        let order = Order::CarryOut {
+            plan: plans::with_settings(plan, &self.settings.config),
+            protected: plans::protected(situation, &self.settings.config, &allowed),
+            incident: self.incident.as_ref().map(|i: &Incident| -> IncidentId { i.id }),
+        };
+        if actor.orders.send(order).is_ok() {
+            self.acting = true;
+            self.plans.push(now);
+        }
+    }
+
+    fn tell_action(&self, record: &ActionRecord) {
+        print_all(&toban_views::text::actions(
+            std::slice::from_ref(record),
+            self.settings.lang,
+            &self.settings.zone,
+            why::style(crate::cli::Colour::Auto),
+        ));
+    }
+
+    /// What was found, and where to look.
+    fn greet(&self) {
+        let host = self.flow.watch.host();
+        let style = why::style(crate::cli::Colour::Auto);
+        print_all(&toban_views::text::explain(host, self.settings.lang, style));
+        for reader in self.flow.readers() {
+            self.say(&reader.describe());
+        }
+        for note in &self.flow.notes {
+            self.say(note);
+        }
+        let state = self.settings.state.display();
+        let (mode_en, mode_ja) = match self.settings.mode {
+            Mode::Observe => ("observing: nothing will be changed", "監視のみ(何も変更しません)"),
+            Mode::Ask => ("prepared remedies wait for `toban fix N`", "対処案を用意し、`toban fix N` を待ちます"),
+            Mode::Act => ("acting on the causes that the configuration lists", "設定した原因には自動で対処します"),
+        };
+        self.say(&Text::new(
+            format!("on duty; {mode_en}. The record is in {state}. Ask: toban why · toban status · toban incidents"),
+            format!("当番を開始しました。{mode_ja}。記録: {state}。確認: toban why · toban status · toban incidents"),
+        ));
+    }
+
+    fn say(&self, text: &Text) {
+        let at = toban_views::moment(clock::now(), &self.settings.zone);
+        print_all(&format!("{at}  {}\n", text.lang(self.settings.lang)));
+    }
+
+    fn warn(&self, text: &str) {
+        let at = toban_views::moment(clock::now(), &self.settings.zone);
+        eprint_all(&format!("{at}  {text}\n"));
+    }
+}
+
+/// A closed terminal or pipe ends the words, not the watch.
+pub(crate) fn print_all(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+pub(crate) fn eprint_all(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
