@@ -126,6 +126,12 @@ impl Record {
         self.dir.as_ref().map(|dir| dir.join(FRAMES))
     }
 
+    /// The samples from `from` up to and with `to`; none for a record in memory.
+    pub fn frames(&self, from: Time, to: Time) -> Result<Cursor, Error> {
+        // An empty path is no directory, and what does not exist holds no samples.
+        frames::frames(&self.frames_dir().unwrap_or_default(), from, to)
+    }
+
     /// Where the damaged database went that [`Record::open`] found. Say it to the user.
     pub fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()

@@ -110,11 +110,11 @@ fn a_ban_is_never_doubled() {
     record.put_bans(&[new.clone(), mail.clone(), v6.clone()]).unwrap();
     assert_eq!(record.all_bans().unwrap().len(), 3);
     assert_eq!(record.bans(t(60)).unwrap().len(), 2);
-    assert_eq!(record.bans(t(199)).unwrap(), [new.clone()]);
+    assert_eq!(record.bans(t(199)).unwrap(), std::slice::from_ref(&new));
     record.remove_bans(&[mail.clone(), v6]).unwrap();
     record.remove_bans(&[mail]).unwrap();
     let other = Ban { action: ActionId(2), ..new.clone() };
-    record.put_bans(&[other.clone()]).unwrap();
+    record.put_bans(std::slice::from_ref(&other)).unwrap();
     record.remove_bans(&[new]).unwrap();
     assert_eq!(record.all_bans().unwrap(), [other]);
 }
@@ -149,6 +149,18 @@ fn only_the_owner_can_read_it() {
     for name in [DATABASE, "record.db-wal", "record.db-shm"] {
         assert_eq!(mode(&state.join(name)), 0o600, "{name}");
     }
+}
+
+#[test]
+fn samples_are_read_through_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = Record::open(dir.path()).unwrap();
+    let mut frames = Frames::open(&record.frames_dir().unwrap(), Limits::default()).unwrap();
+    frames.append(&toban_model::Sample { at: t(1), ..Default::default() }).unwrap();
+    frames.flush().unwrap();
+    assert_eq!(record.frames(t(0), t(2)).unwrap().count(), 1);
+    assert_eq!(record.frames(t(2), t(3)).unwrap().count(), 0);
+    assert_eq!(Record::in_memory().unwrap().frames(t(0), t(2)).unwrap().count(), 0);
 }
 
 #[test]

@@ -220,8 +220,9 @@ pub(crate) enum Command {
     /// one.
     #[command(after_help = "Examples:
   toban check
-  toban check --config ./toban.toml")]
-    Check,
+  toban check --config ./toban.toml
+  toban check --defaults > toban.toml  # a file to start from")]
+    Check(Check),
     /// Show a log as events, one a line
     ///
     /// The format is taken from --format, or found from the lines. Lines that are not understood are counted on stderr.
@@ -289,6 +290,13 @@ pub(crate) struct Why {
     /// Ask again every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), conflicts_with = "json")]
     pub(crate) watch: Option<u64>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Check {
+    /// Print the default configuration, every key explained, instead
+    #[arg(long, conflicts_with = "config")]
+    pub(crate) defaults: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -530,7 +538,7 @@ mod tests {
         for c in line.chars() {
             match c {
                 '\'' => quoted = !quoted,
-                '#' if !quoted => break,
+                '#' | '>' if !quoted => break,
                 ' ' if !quoted => words.push(String::new()),
                 c => words.last_mut().unwrap().push(c),
             }
@@ -558,9 +566,7 @@ mod tests {
         for command in commands {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} has no about");
-            if name != "check" {
-                assert!(command.get_long_about().is_some(), "{name} has no long help");
-            }
+            assert!(command.get_long_about().is_some(), "{name} has no long help");
             let after =
                 command.get_after_help().unwrap_or_else(|| panic!("{name} has no examples")).to_string();
             let examples: Vec<&str> = after.strip_prefix("Examples:\n").expect(name).lines().collect();
@@ -597,9 +603,7 @@ mod tests {
             let when: When = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(when.resolve_past(NOW, &tokyo()), Ok(Time::from_secs(at)), "{text}");
         }
-        for wrong in
-            ["", "tomorrow", "25:00", "2020-13-01 00:00", "-2", "-x", "12-24 19:02", "1.2.3"]
-        {
+        for wrong in ["", "tomorrow", "25:00", "2020-13-01 00:00", "-2", "-x", "12-24 19:02", "1.2.3"] {
             let error = wrong.parse::<When>().expect_err(wrong);
             assert!(error.contains("expected a time such as"), "{error}");
         }

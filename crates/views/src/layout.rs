@@ -189,8 +189,8 @@ impl Table {
         Table { indent, gap: 3, limit: 34, right, heading: Vec::new(), rows: Vec::new() }
     }
 
-    pub(crate) fn row(&mut self, tone: Tone, cells: Vec<String>) {
-        let cells = cells.iter().map(|cell| safe(cell)).collect();
+    pub(crate) fn row(&mut self, tone: Tone, cells: impl IntoIterator<Item = String>) {
+        let cells = cells.into_iter().map(|cell| safe(&cell)).collect();
         self.rows.push((tone, cells));
     }
 

@@ -68,8 +68,7 @@ pub fn explain(host: &Host, lang: Lang, style: Style) -> String {
     let page = Page { lang, tz: &TimeZone::UTC, style };
     page.section(&mut out, words::FOUND.lang(lang));
     let mut table = Table::new(4, &[]);
-    let mut row =
-        |label: &Text, text: String| table.row(Tone::Plain, vec![label.lang(lang).to_owned(), text]);
+    let mut row = |label: &Text, text: String| table.row(Tone::Plain, [label.lang(lang).to_owned(), text]);
     row(
         &words::MACHINE,
         match lang {
@@ -93,7 +92,7 @@ pub fn explain(host: &Host, lang: Lang, style: Style) -> String {
         page.section(&mut out, &safe(&format!("{} · {kind} · pid {}", service.id, service.master.pid)));
         let mut table = Table::new(4, &[]);
         let mut row =
-            |label: &Text, text: String| table.row(Tone::Plain, vec![label.lang(lang).to_owned(), text]);
+            |label: &Text, text: String| table.row(Tone::Plain, [label.lang(lang).to_owned(), text]);
         let unix = service.listens_unix.iter().map(|path| path.display().to_string());
         let listens: Vec<String> = service.listens.iter().map(ToString::to_string).chain(unix).collect();
         row(&words::LISTENS, joined(&listens, lang));
@@ -146,7 +145,7 @@ pub fn plan(plan: &Plan, lang: Lang, style: Style) -> String {
     page.section(&mut out, words::PLAN.lang(lang));
     let mut table = Table::new(4, &[0]);
     for (i, action) in plan.steps.iter().enumerate() {
-        table.row(Tone::Plain, vec![format!("{}.", i + 1), words::step(action, lang)]);
+        table.row(Tone::Plain, [format!("{}.", i + 1), words::step(action, lang)]);
     }
     table.gap = 1;
     table.print(&mut out, style);
@@ -254,7 +253,7 @@ impl Page<'_> {
             let mut table = Table::new(4, &[]);
             for ruled_out in &finding.ruled_out {
                 let because = ruled_out.because.lang(self.lang).to_owned();
-                table.row(Tone::Plain, vec![ruled_out.cause.clone(), because]);
+                table.row(Tone::Plain, [ruled_out.cause.clone(), because]);
             }
             table.print(out, self.style);
         }
@@ -475,7 +474,7 @@ impl Page<'_> {
                 VitalState::Unknown => Tone::Faint,
             };
             let state = words::vital_state(vital.state).lang(lang).to_owned();
-            table.row(tone, vec![vital.name.clone(), value(vital.value, &vital.unit), usual, state]);
+            table.row(tone, [vital.name.clone(), value(vital.value, &vital.unit), usual, state]);
         }
         table.print(out, self.style);
     }

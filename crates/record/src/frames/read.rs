@@ -116,16 +116,15 @@ impl OpenSegment {
             match wire::framed(rest) {
                 Framed::Valid(payload, len) => {
                     self.at += len;
-                    match payload.split_first() {
-                        Some((&TAG_SAMPLE, sample)) => match self.names.read(sample) {
+                    // Else it is the end mark, or a kind of record that a later version added.
+                    if let Some((&TAG_SAMPLE, sample)) = payload.split_first() {
+                        match self.names.read(sample) {
                             Some((sample, nameless)) => {
                                 losses.nameless_readings += nameless;
                                 return Some(sample);
                             }
                             None => losses.damaged_bytes += len as u64,
-                        },
-                        // The end mark, or a kind of record that a later version added.
-                        _ => {}
+                        }
                     }
                 }
                 Framed::Torn | Framed::Damaged => match resync(rest, &mut self.resync_left) {

@@ -45,7 +45,7 @@ pub fn actions(actions: &[ActionRecord], lang: Lang, tz: &TimeZone, style: Style
             table.row(
                 tone,
                 if i == 0 {
-                    vec![
+                    [
                         action.id.0.to_string(),
                         short_moment(action.at, tz),
                         words::actor(action.by).lang(lang).to_owned(),
@@ -53,7 +53,7 @@ pub fn actions(actions: &[ActionRecord], lang: Lang, tz: &TimeZone, style: Style
                         line,
                     ]
                 } else {
-                    vec![String::new(), String::new(), String::new(), String::new(), line]
+                    [String::new(), String::new(), String::new(), String::new(), line]
                 },
             );
         }
@@ -69,7 +69,7 @@ pub fn bans(bans: &[Ban], now: Time, lang: Lang, tz: &TimeZone, style: Style) ->
     for ban in bans {
         table.row(
             Tone::Plain,
-            vec![
+            [
                 ban.prefix.to_string(),
                 words::ports(&ban.ports, lang),
                 short_moment(ban.since, tz),
@@ -95,7 +95,7 @@ pub fn incidents(incidents: &[Incident], now: Time, lang: Lang, tz: &TimeZone, s
         let summary = incident.findings.first().map_or("", |finding| finding.summary.lang(lang));
         table.row(
             tone,
-            vec![
+            [
                 incident.id.0.to_string(),
                 short_moment(incident.since, tz),
                 duration(lasted.as_secs_f64(), lang),
