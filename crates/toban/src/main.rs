@@ -1,5 +1,83 @@
-//! `toban`: command line, configuration, wiring.
-mod cli;
-mod config;
+//! `toban`: command line, configuration, wiring. What deserves a unit test lives in another crate.
 
-fn main() {}
+mod actor;
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod flow;
+mod ledger;
+mod plans;
+mod run;
+mod why;
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use jiff::tz::TimeZone;
+
+use crate::cli::{Cli, Command, Exit, WhenError};
+use crate::config::Config;
+use crate::run::{Settings, eprint_all, print_all};
+use crate::why::Asked;
+
+fn main() -> Exit {
+    let cli = Cli::parse();
+    match answer(&cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprint_all(&format!("toban: {error:#}\n"));
+            let usage = error.is::<config::Error>() || error.is::<WhenError>() || error.is::<toban_parse::Error>();
+            if usage { Exit::Usage } else { Exit::CouldNot }
+        }
+    }
+}
+
+fn answer(cli: &Cli) -> anyhow::Result<Exit> {
+    let config = load(cli.global.config.as_deref())?;
+    let lang = cli.global.language(|name| std::env::var(name).ok());
+    let zone = TimeZone::system();
+    let state: PathBuf = cli.global.state.clone().unwrap_or_else(|| config.agent.state.clone());
+    let asked = Asked { config: &config, state: &state, zone: zone.clone(), lang, colour: cli.global.color };
+    match &cli.command {
+        Command::Run(run) => {
+            let mode = run.mode.unwrap_or(config.agent.mode);
+            let settings = Settings { mode, state: state.clone(), zone, lang, config: config.clone() };
+            run::run(settings).map(|()| Exit::Ok)
+        }
+        Command::Why(why) => why::why(&asked, why),
+        Command::Status(json) => Ok(why::status(&asked, json.json)),
+        Command::Fix(fix) => commands::fix(&asked, fix),
+        Command::Undo { id } => commands::undo(&asked, *id),
+        Command::Actions(json) => commands::actions(&asked, json.json),
+        Command::Ban(ban) => commands::ban(&asked, ban),
+        Command::Unban { prefix } => commands::unban(&asked, *prefix),
+        Command::Bans(json) => commands::bans(&asked, json.json),
+        Command::Allow { prefix } => commands::allow(&asked, *prefix),
+        Command::Incidents(json) => commands::incidents(&asked, json.json),
+        Command::Check(check) => {
+            print_all(&if check.defaults { config::DEFAULT.to_owned() } else { "the configuration is right\n".into() });
+            Ok(Exit::Ok)
+        }
+        Command::Parse(parse) => commands::parse(&asked, parse),
+        Command::Completions { shell } => {
+            cli::completions(*shell, &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Man { dir } => {
+            cli::man(dir)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The configuration that was named, or the host's own if there is one, or the defaults.
+fn load(named: Option<&Path>) -> anyhow::Result<Config> {
+    let causes: Vec<&str> = toban_diagnose::causes::ALL.iter().map(|cause| cause.id).collect();
+    let path = match named {
+        Some(path) => path,
+        None if Path::new(config::PATH).exists() => Path::new(config::PATH),
+        None => return Ok(Config::default()),
+    };
+    Ok(Config::load(path, &causes)?)
+}

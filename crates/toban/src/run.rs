@@ -61,6 +61,8 @@ struct Agent {
     watched: Vec<Watched>,
     restarted: HashMap<String, Time>,
     plans: Vec<Time>,
+    /// The resources as they were when the last plan was ordered.
+    before: BTreeMap<String, f64>,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -126,6 +128,7 @@ impl Agent {
             watched: Vec::new(),
             restarted: HashMap::new(),
             plans: Vec::new(),
+            before: BTreeMap::new(),
             settings,
             record,
         };
@@ -261,7 +264,7 @@ impl Agent {
                     self.flow.rediscover();
                     self.tell_action(&record);
                     if record.state == ActionState::Done {
-                        let before = record.measured.clone();
+                        let before = std::mem::take(&mut self.before);
                         self.watch_effect(&record, before);
                     }
                 }
@@ -303,13 +306,6 @@ impl Agent {
         let now = situation.at;
         let Some(actor) = &self.actor else { return };
         self.watched.retain_mut(|watched| {
-            // The values right before are those of the last look before the plan was done.
-            if watched.expected.before.is_empty() {
-                watched.expected.before = self.incident.iter().flat_map(|i| &i.findings)
-                    .filter_map(|f| f.resource.as_ref())
-                    .map(|r| (r.name.clone(), r.limit.unwrap_or(r.used).min(r.used)))
-                    .collect();
-            }
             watched.measured.push(Measured { at: now, values: values.clone() });
             match verify::judge(&watched.expected, &watched.measured, now) {
                 Outcome::Wait => true,
@@ -354,6 +350,7 @@ impl Agent {
         if actor.orders.send(order).is_ok() {
             self.acting = true;
             self.plans.push(now);
+            self.before = situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect();
         }
     }
 

@@ -1,0 +1,321 @@
+//! The commands that change something, and those that show what was done: all through the same safety rules, the
+//! same book and the same engine as the agent.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::tz::TimeZone;
+use toban_collect::{Root, discover};
+use toban_model::{
+    Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Text,
+};
+use toban_parse::{Clock, Format, sniff};
+use toban_record::Record;
+use toban_respond::Engine;
+
+use crate::actor::{self, Turn};
+use crate::cli::{self, Exit};
+use crate::run::{eprint_all, print_all};
+use crate::why::{Asked, now, style};
+use crate::{clock, plans};
+
+/// Rows of a list; the record keeps more.
+const LISTED: usize = 200;
+/// Lines that a format is found from.
+const SNIFFED_LINES: usize = 200;
+
+/// The record of a command that only reads; an empty one where no agent ever ran.
+fn reading(asked: &Asked<'_>) -> anyhow::Result<Arc<Record>> {
+    let found = Record::open_existing(asked.state).context("could not read the record")?;
+    Ok(Arc::new(match found {
+        Some(record) => record,
+        None => Record::in_memory()?,
+    }))
+}
+
+/// Everything that a command needs to act.
+struct Hands {
+    record: Arc<Record>,
+    engine: Engine,
+    _turn: Turn,
+}
+
+impl Hands {
+    fn take(asked: &Asked<'_>) -> anyhow::Result<Hands> {
+        let record = Arc::new(Record::open(asked.state).context("could not open the record")?);
+        let turn = Turn::take(asked.state)?;
+        let mut engine = actor::engine(&record).context("could not act")?;
+        engine.expire(clock::now())?;
+        engine.reconcile(clock::now())?;
+        Ok(Hands { record, engine, _turn: turn })
+    }
+}
+
+pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
+    let mut hands = Hands::take(asked)?;
+    let length = ban.length.unwrap_or(asked.config.ban.length);
+    // A person's own words, typed at this host by its owner; they are shown, never interpreted.
+    let reason = ban.reason.clone().unwrap_or_else(|| "by hand".to_owned());
+    let plan = Plan {
+        cause: "manual".into(),
+        reason: Text::new(reason.clone(), reason),
+        steps: vec![Action::Ban { prefixes: vec![ban.prefix], ports: ban.ports.clone(), for_s: length.as_secs() }],
+        ..Plan::default()
+    };
+    let protected = protected_now(asked, &hands.record)?;
+    let record = hands.engine.carry_out(clock::now(), &plan, &protected, Actor::Person, None)?;
+    Ok(shown(asked, &record))
+}
+
+/// What must not be hit, for a ban by hand: the host as it is now, without its history.
+fn protected_now(asked: &Asked<'_>, record: &Record) -> anyhow::Result<Protected> {
+    let host = discover(&Root::host());
+    let balancers: Vec<_> = host
+        .services
+        .iter()
+        .flat_map(|s| &s.trusted_proxies)
+        .chain(&asked.config.proxy.trusted)
+        .copied()
+        .collect();
+    let mut allowlist = asked.config.allow.prefixes.clone();
+    allowlist.extend(record.allowed()?);
+    allowlist.extend(balancers);
+    Ok(Protected {
+        own: host.own,
+        gateways: host.gateways,
+        resolvers: host.resolvers,
+        logins: host.logins,
+        allowlist,
+        ..Protected::default()
+    })
+}
+
+fn shown(asked: &Asked<'_>, record: &ActionRecord) -> Exit {
+    let text =
+        toban_views::text::actions(std::slice::from_ref(record), asked.lang, &asked.zone, style(asked.colour));
+    print_all(&text);
+    match record.state {
+        ActionState::Failed | ActionState::Refused => Exit::CouldNot,
+        _ => Exit::Ok,
+    }
+}
+
+pub(crate) fn unban(asked: &Asked<'_>, prefix: Prefix) -> anyhow::Result<Exit> {
+    let mut hands = Hands::take(asked)?;
+    let gone = hands.engine.unban(clock::now(), prefix)?;
+    if gone.is_empty() {
+        bail!("{prefix} is not banned; `toban bans` shows who is");
+    }
+    eprint_all(&format!("{prefix} is let in again\n"));
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn undo(asked: &Asked<'_>, id: i64) -> anyhow::Result<Exit> {
+    let mut hands = Hands::take(asked)?;
+    let record = hands.engine.undo(clock::now(), ActionId(id))?;
+    Ok(shown(asked, &record))
+}
+
+pub(crate) fn allow(asked: &Asked<'_>, prefix: Prefix) -> anyhow::Result<Exit> {
+    let record = Arc::new(Record::open(asked.state).context("could not open the record")?);
+    record.allow(&prefix, clock::now())?;
+    eprint_all(&format!("{prefix} is never banned from now on\n"));
+    // What is allowed and banned at once would be a promise broken: end the bans that hit it.
+    let hit: Vec<Ban> = record
+        .bans(clock::now())?
+        .into_iter()
+        .filter(|ban| ban.prefix.contains(&prefix) || prefix.contains(&ban.prefix))
+        .collect();
+    if !hit.is_empty() {
+        let mut hands = Hands::take(asked)?;
+        for ban in hit {
+            hands.engine.unban(clock::now(), ban.prefix)?;
+            eprint_all(&format!("the ban of {} is ended\n", ban.prefix));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// The bans as the kernel holds them: only what was seen there is called banned.
+pub(crate) fn bans(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
+    let record = reading(asked)?;
+    let present = clock::now();
+    let mut bans = record.bans(present)?;
+    match actor::engine(&record).and_then(|mut engine| engine.bans_in_kernel()) {
+        Ok(held) => {
+            let in_kernel = |ban: &Ban| held.iter().any(|k| k.target.prefix == ban.prefix);
+            for missing in bans.iter().filter(|b| !in_kernel(b)) {
+                eprint_all(&format!("{} should be banned and is not in the kernel\n", missing.prefix));
+            }
+            bans.retain(in_kernel);
+        }
+        Err(error) => {
+            eprint_all(&format!("could not look into the kernel: {error}; this is what the record says\n"));
+        }
+    }
+    print_all(&if json {
+        toban_views::json::bans(&bans, present, &asked.zone)
+    } else {
+        toban_views::text::bans(&bans, present, asked.lang, &asked.zone, style(asked.colour))
+    });
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn actions(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
+    let actions = reading(asked)?.actions(LISTED)?;
+    print_all(&if json {
+        toban_views::json::actions(&actions, asked.lang, &asked.zone)
+    } else {
+        toban_views::text::actions(&actions, asked.lang, &asked.zone, style(asked.colour))
+    });
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn incidents(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
+    let incidents = reading(asked)?.incidents(LISTED)?;
+    let present = clock::now();
+    print_all(&if json {
+        toban_views::json::incidents(&incidents, present, asked.lang, &asked.zone)
+    } else {
+        toban_views::text::incidents(&incidents, present, asked.lang, &asked.zone, style(asked.colour))
+    });
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn fix(asked: &Asked<'_>, fix: &cli::Fix) -> anyhow::Result<Exit> {
+    let judged = now(asked, Root::host());
+    let remedies: Vec<_> = judged.diagnosis.findings.iter().flat_map(|f| &f.remedies).collect();
+    let Some(n) = fix.n else {
+        if remedies.is_empty() {
+            eprint_all("there is no remedy to carry out; `toban why` says how things stand\n");
+        }
+        for remedy in remedies {
+            print_all(&format!("toban fix {}   {}\n", remedy.id, remedy.text.lang(asked.lang)));
+        }
+        return Ok(Exit::Ok);
+    };
+    let Some(remedy) = remedies.iter().find(|r| r.id == n) else {
+        bail!("there is no remedy {n} now; `toban fix` lists them");
+    };
+    let mut plan = plans::with_settings(remedy.plan.clone(), asked.config);
+    if let Some(within) = fix.confirm_within {
+        for step in &mut plan.steps {
+            if let Action::AcceptOnlyFrom { confirm_within_s, .. } = step {
+                *confirm_within_s = within.as_secs();
+            }
+        }
+    }
+    print_all(&toban_views::text::plan(&plan, asked.lang, style(asked.colour)));
+    if fix.dry_run {
+        return Ok(Exit::Ok);
+    }
+    if !fix.yes && !confirmed()? {
+        eprint_all("nothing was done\n");
+        return Ok(Exit::Ok);
+    }
+    let mut hands = Hands::take(asked)?;
+    let allowed = hands.record.allowed()?;
+    let protected = plans::protected(&judged.situation, asked.config, &allowed);
+    let incident = hands.record.open_incident_now()?.map(|i| i.id);
+    let record = hands.engine.carry_out(clock::now(), &plan, &protected, Actor::Person, incident)?;
+    let within = record.plan.steps.iter().find_map(|step| match step {
+        Action::AcceptOnlyFrom { confirm_within_s, .. } => Some(Duration::from_secs(*confirm_within_s)),
+        _ => None,
+    });
+    let exit = shown(asked, &record);
+    match within.filter(|_| record.state == ActionState::Done) {
+        Some(within) => confirm(asked, hands, &record, within),
+        None => Ok(exit),
+    }
+}
+
+/// A risky change stands only if somebody who still gets through says so: at this prompt, or it is taken back.
+fn confirm(
+    asked: &Asked<'_>,
+    mut hands: Hands,
+    record: &ActionRecord,
+    within: Duration,
+) -> anyhow::Result<Exit> {
+    eprint_all(&format!(
+        "open a second connection to this host now. Type yes within {} s to keep the change; else it is taken back\n",
+        within.as_secs()
+    ));
+    let (answer, answered) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // No terminal, no answer: the change is taken back, which is the safe side.
+        if std::io::stdin().lock().read_line(&mut line).is_ok() {
+            drop(answer.send(line));
+        }
+    });
+    let kept = answered.recv_timeout(within).is_ok_and(|line| line.trim() == "yes");
+    let settled = if kept {
+        hands.engine.confirm(clock::now(), record.id)?
+    } else {
+        hands.engine.undo(clock::now(), record.id)?
+    };
+    Ok(shown(asked, &settled))
+}
+
+fn confirmed() -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here; use --yes to do it or --dry-run to see it");
+    }
+    eprint_all("Do this? [y/N] ");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+pub(crate) fn parse(asked: &Asked<'_>, parse: &cli::Parse) -> anyhow::Result<Exit> {
+    let zone: TimeZone = parse.tz.clone().unwrap_or_else(|| asked.zone.clone());
+    let present = clock::now();
+    let stamp = match &parse.now {
+        Some(when) => when.resolve(present, &zone)?,
+        None => present,
+    };
+    let parse_clock = Clock { now: stamp, zone };
+    let bytes = read_log(&parse.log)?;
+    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
+    let format = match &parse.format {
+        Some(text) => Some(Format::from_name_or_string(text, &parse_clock)?),
+        None => sniff(&lines[..lines.len().min(SNIFFED_LINES)], &parse_clock),
+    };
+    let Some(mut format) = format else {
+        bail!("{}: no known format fits its lines; say which with --format", parse.log.display());
+    };
+    let mut misfits = 0u64;
+    let mut out = String::new();
+    for (number, line) in (1u64..).zip(&lines) {
+        if line.is_empty() {
+            continue;
+        }
+        match format.parse(line) {
+            Some(event) if parse.json => out.push_str(&toban_views::json::event(number, &event)),
+            Some(event) => out.push_str(&toban_parse::show(&event)),
+            None => {
+                misfits += 1;
+                continue;
+            }
+        }
+        out.push('\n');
+        if out.len() > 1 << 16 {
+            print_all(&out);
+            out.clear();
+        }
+    }
+    print_all(&out);
+    eprint_all(&format!("{}: {}; {misfits} lines were not understood\n", parse.log.display(), format.describe()));
+    Ok(Exit::Ok)
+}
+
+/// A log, plain or gzipped, whole. A directory or a pipe is refused before it is opened.
+fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    toban_collect::history::read_file(path, &mut bytes)
+        .with_context(|| format!("could not read {}", path.display()))?;
+    Ok(bytes)
+}

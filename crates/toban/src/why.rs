@@ -1,0 +1,173 @@
+//! `toban why` and `toban status`: look, compare with the usual, judge, and say it.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+use toban_collect::Root;
+use toban_diagnose::{Diagnosis, diagnose};
+use toban_model::{Lang, Situation, Text, Time, Verdict};
+use toban_record::Record;
+use toban_views::{Answer, Style};
+
+use crate::cli::{Colour, Exit, Why};
+use crate::clock;
+use crate::config::Config;
+use crate::flow::Flow;
+use crate::run::print_all;
+
+/// The answer comes within ten seconds; so much of them may go into reading history.
+const HISTORY_FOR: Duration = Duration::from_secs(6);
+/// Rates need two looks with a second between them.
+const LOOKS_APART: Duration = Duration::from_millis(1100);
+/// Samples of so long ago tell what is usual.
+const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+
+/// What a question is asked with.
+pub(crate) struct Asked<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) state: &'a Path,
+    pub(crate) zone: TimeZone,
+    pub(crate) lang: Lang,
+    pub(crate) colour: Colour,
+}
+
+/// Colour and width of this terminal.
+pub(crate) fn style(colour: Colour) -> Style {
+    let terminal = std::io::stdout().is_terminal();
+    let colour = match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    };
+    let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    Style { colour, width: if width >= 40 { width.min(120) } else { 100 } }
+}
+
+/// Feeds the recorded samples of usual time into the baseline.
+pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, now: Time) {
+    let incidents = record.incidents(1000).unwrap_or_default();
+    let in_incident =
+        |at: Time| incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + Duration::from_secs(60));
+    let Ok(samples) = record.frames(now - REMEMBERED, now) else { return };
+    for sample in samples.flatten() {
+        let learn = !in_incident(sample.at);
+        flow.watch.sample(sample, learn);
+    }
+}
+
+/// A judged moment.
+pub(crate) struct Judged {
+    pub(crate) situation: Situation,
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) notes: Vec<Text>,
+}
+
+/// Looks at this host as it is now.
+pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
+    let begun = Instant::now();
+    let live = root.is_live();
+    let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), None);
+    if live {
+        if let Ok(Some(record)) = Record::open_existing(asked.state) {
+            remember(&mut flow, &Arc::new(record), clock::now());
+        }
+        flow.look(clock::now(), false);
+    }
+    flow.read_history(begun + HISTORY_FOR);
+    if live {
+        std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
+        flow.follow(clock::now());
+        flow.look(clock::now(), false);
+    }
+    let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
+    judged(flow, at, live)
+}
+
+fn judged(mut flow: Flow, at: Time, live: bool) -> Judged {
+    let situation = flow.close(at, live);
+    let diagnosis = diagnose(&situation);
+    let mut notes = std::mem::take(&mut flow.notes);
+    notes.extend(flow.blind_spots().into_iter().map(|spot| Text::new(spot.clone(), spot)));
+    let misfits = flow.readers().iter().filter(|r| r.misfits > 0 && r.misfits * 2 > r.lines);
+    let misfits: Vec<Text> = misfits.map(crate::flow::Reader::describe).collect();
+    notes.extend(misfits.into_iter().filter(|text| !notes.contains(text)).collect::<Vec<_>>());
+    Judged { situation, diagnosis, notes }
+}
+
+/// `toban why`.
+pub(crate) fn why(asked: &Asked<'_>, why: &Why) -> anyhow::Result<Exit> {
+    let present = clock::now();
+    let moment = |when: &crate::cli::When| when.resolve_past(present, &asked.zone);
+    let until = match (&why.at, &why.since, &why.until) {
+        (Some(at), ..) | (None, _, Some(at)) => Some(moment(at)),
+        (None, Some(since), None) => {
+            moment(since)?;
+            None
+        }
+        (None, None, None) => None,
+    };
+    let until = until.transpose()?;
+    loop {
+        let answer = if !why.log.is_empty() {
+            let flow = Flow::logs(&why.log, asked.config, asked.zone.clone(), present, until)?;
+            let at = until.or(flow.watch.history_to()).unwrap_or(present);
+            judged(flow, at, false)
+        } else if let Some(until) = until {
+            past(asked, why.root.as_deref(), until)
+        } else {
+            now(asked, why.root.as_ref().map_or_else(Root::host, Root::new))
+        };
+        show(asked, why, &answer);
+        match why.watch {
+            Some(seconds) => std::thread::sleep(Duration::from_secs(seconds)),
+            None => return Ok(exit_of(answer.diagnosis.verdict)),
+        }
+    }
+}
+
+/// A past moment: from the logs and the record, without a look at what is now.
+fn past(asked: &Asked<'_>, root: Option<&Path>, at: Time) -> Judged {
+    let root = root.map_or_else(Root::host, Root::new);
+    let mut flow =
+        Flow::host(root, asked.config, asked.zone.clone(), clock::now(), Some(at));
+    if let Ok(Some(record)) = Record::open_existing(asked.state) {
+        remember(&mut flow, &Arc::new(record), at);
+    }
+    flow.read_history(Instant::now() + HISTORY_FOR);
+    judged(flow, at, false)
+}
+
+fn exit_of(verdict: Verdict) -> Exit {
+    if verdict == Verdict::Incident { Exit::Finding } else { Exit::Ok }
+}
+
+fn answer_of<'a>(judged: &'a Judged, explain: bool) -> Answer<'a> {
+    let mut answer = Answer::new(&judged.situation, judged.diagnosis.verdict, &judged.diagnosis.findings);
+    answer.notes = &judged.notes;
+    answer.explain = explain;
+    answer
+}
+
+fn show(asked: &Asked<'_>, why: &Why, judged: &Judged) {
+    let answer = answer_of(judged, why.explain);
+    if why.json {
+        print_all(&toban_views::json::why(&answer, asked.lang, &asked.zone));
+    } else {
+        print_all(&toban_views::text::why(&answer, asked.lang, &asked.zone, style(asked.colour)));
+    }
+}
+
+/// `toban status`.
+pub(crate) fn status(asked: &Asked<'_>, json: bool) -> Exit {
+    let judged = now(asked, Root::host());
+    let answer = answer_of(&judged, false);
+    if json {
+        print_all(&toban_views::json::status(&answer, asked.lang, &asked.zone));
+    } else {
+        print_all(&toban_views::text::status(&answer, asked.lang, &asked.zone, style(asked.colour)));
+    }
+    exit_of(judged.diagnosis.verdict)
+}
