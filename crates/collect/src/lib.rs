@@ -20,5 +20,6 @@ pub mod tail;
 
 pub use collectors::{Collector, Sampler};
 
+pub use discover::discover;
 pub use error::Error;
 pub use root::Root;
