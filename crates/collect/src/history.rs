@@ -42,7 +42,9 @@ pub struct Report {
 
 /// Whether the name is that of a compressed file.
 pub(crate) fn is_compressed(path: &Path) -> bool {
-    path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "gz" | "xz" | "zst" | "bz2" | "lz4"))
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| matches!(e, "gz" | "xz" | "zst" | "bz2" | "lz4"))
 }
 
 /// The rotated files of a log, newest first, at most [`limits::HISTORY_FILES_MAX`]; `path` is as opened.
@@ -50,7 +52,8 @@ pub(crate) fn is_compressed(path: &Path) -> bool {
 /// Known are logrotate's forms: `access.log.1`, `access.log.2.gz`, `access.log-20240131.gz`, `access-20240131.log`.
 pub fn rotations(root: &Root, path: &Path) -> Vec<PathBuf> {
     let path = if path.starts_with(root.path()) { path.to_path_buf() } else { root.at(path) };
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
         return Vec::new();
     };
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
@@ -259,8 +262,13 @@ impl Lines {
                 continue;
             }
             if read == 0 {
-                self.unfinished = (filled - memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |at| at + 1)) as u64;
-                let end = if self.last_counts { filled } else { filled - usize::try_from(self.unfinished).unwrap_or(0) };
+                self.unfinished =
+                    (filled - memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |at| at + 1)) as u64;
+                let end = if self.last_counts {
+                    filled
+                } else {
+                    filled - usize::try_from(self.unfinished).unwrap_or(0)
+                };
                 return Ok(self.give(&buffer[..end], path, file, each));
             }
             match memchr::memrchr(b'\n', &buffer[..filled]) {
@@ -308,7 +316,8 @@ mod tests {
     use super::*;
 
     fn gz(path: &Path, text: &str) {
-        let mut writer = flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
+        let mut writer =
+            flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
         writer.write_all(text.as_bytes()).unwrap();
         writer.finish().unwrap();
     }

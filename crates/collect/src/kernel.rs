@@ -49,16 +49,18 @@ impl KernelLog {
         let mut lines = 0;
         match &mut self.source {
             Source::File(tailer) => {
-                while tailer.read(&mut |_, line| {
-                    lines += 1;
-                    each(None, line);
-                })
-                .more
+                while tailer
+                    .read(&mut |_, line| {
+                        lines += 1;
+                        each(None, line);
+                    })
+                    .more
                 {}
             }
             Source::Device { device, next } => {
                 let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-                let since_boot_us = clock.tv_sec.saturating_mul(1_000_000).saturating_add(clock.tv_nsec / 1000);
+                let since_boot_us =
+                    clock.tv_sec.saturating_mul(1_000_000).saturating_add(clock.tv_nsec / 1000);
                 let boot_us = now.as_micros().saturating_sub(since_boot_us);
                 let mut record = vec![0; limits::KMSG_RECORD_BYTES_MAX];
                 // The ring holds some ten thousand records; a kernel that writes faster than we read must not
@@ -70,7 +72,9 @@ impl KernelLog {
                         Ok(len) => len,
                         // Overwritten before it was read: the next read goes on with the oldest kept, and its
                         // number tells how many are missing.
-                        Err(rustix::io::Errno::PIPE | rustix::io::Errno::INTR | rustix::io::Errno::INVAL) => continue,
+                        Err(rustix::io::Errno::PIPE | rustix::io::Errno::INTR | rustix::io::Errno::INVAL) => {
+                            continue;
+                        }
                         Err(errno) => {
                             return Err(Error::Read { path: "/dev/kmsg".into(), source: errno.into() });
                         }
@@ -133,7 +137,9 @@ mod tests {
 
     #[test]
     fn records() {
-        let message = Message::parse(b"6,1234,5678901,-;Out of memory: Killed process 1 (a;b)\n SUBSYSTEM=x\n").unwrap();
+        let message =
+            Message::parse(b"6,1234,5678901,-;Out of memory: Killed process 1 (a;b)\n SUBSYSTEM=x\n")
+                .unwrap();
         assert!(message.is_kernels);
         assert_eq!((message.sequence, message.since_boot_us), (1234, 5_678_901));
         assert_eq!(message.text, b"Out of memory: Killed process 1 (a;b)");

@@ -111,8 +111,7 @@ impl Meminfo {
         let available_bytes = kb(b"MemAvailable:").or_else(|| {
             Some(kb(b"MemFree:")?.saturating_add(kb(b"Buffers:")?).saturating_add(kb(b"Cached:")?))
         })?;
-        let swap_used_bytes =
-            kb(b"SwapTotal:").unwrap_or(0).saturating_sub(kb(b"SwapFree:").unwrap_or(0));
+        let swap_used_bytes = kb(b"SwapTotal:").unwrap_or(0).saturating_sub(kb(b"SwapFree:").unwrap_or(0));
         Some(Meminfo { total_bytes, available_bytes, swap_used_bytes })
     }
 }
@@ -188,7 +187,8 @@ pub fn disks(bytes: &[u8]) -> Vec<Disk> {
         let reads = numbers.next().unwrap_or(0);
         let writes = numbers.nth(3).unwrap_or(0);
         let Some(busy_ms) = numbers.nth(4) else { continue };
-        if reads + writes == 0 || [&b"loop"[..], b"ram", b"zram", b"sr", b"fd"].iter().any(|p| name.starts_with(p))
+        if reads + writes == 0
+            || [&b"loop"[..], b"ram", b"zram", b"sr", b"fd"].iter().any(|p| name.starts_with(p))
         {
             continue;
         }
@@ -222,8 +222,8 @@ pub struct Mount {
 /// Kinds that keep data on a disk of this host. Network file systems are left out on purpose: asking one whose
 /// server is gone blocks for ever.
 const REAL_KINDS: &[&str] = &[
-    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "jfs", "reiserfs", "nilfs2", "bcachefs", "vfat", "exfat",
-    "ntfs", "ntfs3", "ufs", "overlay", "simfs",
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "jfs", "reiserfs", "nilfs2", "bcachefs", "vfat",
+    "exfat", "ntfs", "ntfs3", "ufs", "overlay", "simfs",
 ];
 
 /// The file systems of `/proc/mounts` that can fill up.
@@ -426,7 +426,9 @@ pub fn for_each_fd(root: &Root, pid: u32, mut each: impl FnMut(u32, FdTarget)) -
     let Ok(entries) = Dir::read_from(&dir) else { return false };
     let mut target = Vec::with_capacity(256);
     for entry in entries.flatten().take(limits::FDS_PER_PROCESS_MAX) {
-        let Some(fd) = number(entry.file_name().to_bytes()).and_then(|fd| u32::try_from(fd).ok()) else { continue };
+        let Some(fd) = number(entry.file_name().to_bytes()).and_then(|fd| u32::try_from(fd).ok()) else {
+            continue;
+        };
         let Ok(link) = readlinkat(&dir, entry.file_name(), std::mem::take(&mut target)) else { continue };
         let bytes = link.as_bytes();
         if let Some(inode) = bytes.strip_prefix(b"socket:[").and_then(number) {
@@ -444,8 +446,10 @@ pub fn for_each_fd(root: &Root, pid: u32, mut each: impl FnMut(u32, FdTarget)) -
 /// containers share it.
 pub fn boot_time(root: &Root) -> Result<Time, Error> {
     let mut buffer = Vec::new();
-    let stat = Stat::parse(root.read("/proc/stat", &mut buffer)?)
-        .ok_or_else(|| Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" })?;
+    let stat = Stat::parse(root.read("/proc/stat", &mut buffer)?).ok_or_else(|| Error::Form {
+        path: root.at("/proc/stat"),
+        expected: "a line that begins with cpu",
+    })?;
     Ok(Time::from_secs(i64::try_from(stat.boot_s).unwrap_or(0)))
 }
 
@@ -467,7 +471,8 @@ impl MemoryCgroup {
         let mut best: Option<MemoryCgroup> = None;
         for line in text.lines() {
             let mut parts = line.splitn(3, ':');
-            let (Some(hierarchy), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            let (Some(hierarchy), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+            else {
                 continue;
             };
             let v2 = hierarchy == "0" && controllers.is_empty();
@@ -483,8 +488,12 @@ impl MemoryCgroup {
                     let dir = Path::new(base).join(level.strip_prefix("/").unwrap_or(level));
                     let file = dir.join(if v2 { "memory.max" } else { "memory.limit_in_bytes" });
                     // v2 says "max" where there is no limit; v1 gives a number beyond all memory.
-                    let Some(limit_bytes) = root.read(&file, &mut buffer).ok().and_then(number) else { continue };
-                    if limit_bytes < machine_bytes && best.as_ref().is_none_or(|b| limit_bytes < b.limit_bytes) {
+                    let Some(limit_bytes) = root.read(&file, &mut buffer).ok().and_then(number) else {
+                        continue;
+                    };
+                    if limit_bytes < machine_bytes
+                        && best.as_ref().is_none_or(|b| limit_bytes < b.limit_bytes)
+                    {
                         best = Some(MemoryCgroup { dir, v2, limit_bytes });
                     }
                 }
@@ -498,7 +507,8 @@ impl MemoryCgroup {
         let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
         let usage = number(root.read(self.dir.join(file), buffer).ok()?)?;
         let stat = root.read(self.dir.join("memory.stat"), buffer).unwrap_or_default();
-        let cache = value_of(stat, if self.v2 { b"inactive_file" } else { b"total_inactive_file" }).unwrap_or(0);
+        let cache =
+            value_of(stat, if self.v2 { b"inactive_file" } else { b"total_inactive_file" }).unwrap_or(0);
         Some(usage.saturating_sub(cache))
     }
 

@@ -50,7 +50,8 @@ impl Root {
     /// Reads a small file whole into `buffer`, up to [`limits::PROC_FILE_BYTES_MAX`]; returns the bytes.
     pub fn read<'a>(&self, path: impl AsRef<Path>, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
         let path = self.at(path);
-        read_file(&path, limits::PROC_FILE_BYTES_MAX, buffer).map_err(|source| Error::reading(&path, source))?;
+        read_file(&path, limits::PROC_FILE_BYTES_MAX, buffer)
+            .map_err(|source| Error::reading(&path, source))?;
         Ok(buffer)
     }
 

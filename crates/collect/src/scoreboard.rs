@@ -83,7 +83,12 @@ impl Status {
     pub fn is_busy(self) -> bool {
         matches!(
             self,
-            Status::Reading | Status::Writing | Status::Logging | Status::Dns | Status::Closing | Status::Graceful
+            Status::Reading
+                | Status::Writing
+                | Status::Logging
+                | Status::Dns
+                | Status::Closing
+                | Status::Graceful
         )
     }
 }
@@ -169,7 +174,8 @@ impl Scoreboard {
                 && check(&self.buffer, found.layout, children).is_some()
             {
                 // The first look may have been at a server that had not had a request yet.
-                let layout = Layout { request_at: request_offset(&self.buffer, found.layout), ..found.layout };
+                let layout =
+                    Layout { request_at: request_offset(&self.buffer, found.layout), ..found.layout };
                 return Some(self.slots(layout, children));
             }
             // A restart maps a new one.
@@ -212,7 +218,9 @@ impl Scoreboard {
     fn slots(&self, layout: Layout, children: &[u32]) -> Vec<Slot> {
         let mut slots = Vec::new();
         for server in 0..layout.servers {
-            let Some(pid) = u32_at(&self.buffer, layout.processes_at + server * layout.process_bytes) else { break };
+            let Some(pid) = u32_at(&self.buffer, layout.processes_at + server * layout.process_bytes) else {
+                break;
+            };
             if pid == 0 || !children.contains(&pid) {
                 continue;
             }
@@ -233,7 +241,8 @@ impl Scoreboard {
 fn slot(worker: &[u8], layout: Layout, pid: u32, thread: u32, status: Status) -> Slot {
     let mut slot = Slot { pid, thread, status, method: None, path: None, began: None };
     // When a worker becomes free or begins to read, the text of its last request may still stand there.
-    if matches!(status, Status::Writing | Status::Logging | Status::Dns | Status::Closing | Status::Graceful) {
+    if matches!(status, Status::Writing | Status::Logging | Status::Dns | Status::Closing | Status::Graceful)
+    {
         let text = worker.get(layout.request_at..layout.request_at + REQUEST_BYTES).unwrap_or_default();
         if let Some((method, path)) = request(text) {
             slot.method = Some(method);
@@ -278,7 +287,9 @@ fn shared_mappings(root: &Root, pid: u32) -> Vec<(u64, usize)> {
             continue;
         }
         let Some((start, end)) = range.split_once('-') else { continue };
-        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else { continue };
+        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else {
+            continue;
+        };
         let Ok(len) = usize::try_from(end.saturating_sub(start)) else { continue };
         if (1..=limits::SCOREBOARD_BYTES_MAX).contains(&len) {
             mappings.push((start, len));
@@ -293,7 +304,9 @@ fn shared_mappings(root: &Root, pid: u32) -> Vec<(u64, usize)> {
 fn find_layout(bytes: &[u8], children: &[u32]) -> Option<Layout> {
     // apr_shm puts the segment's size in front of an anonymous one, nothing in front of a file.
     for global in [8, 0, 16] {
-        let (Some(servers), Some(threads)) = (u32_at(bytes, global), u32_at(bytes, global + 4)) else { continue };
+        let (Some(servers), Some(threads)) = (u32_at(bytes, global), u32_at(bytes, global + 4)) else {
+            continue;
+        };
         let (servers, threads) = (usize::try_from(servers).ok()?, usize::try_from(threads).ok()?);
         if servers == 0 || threads == 0 || servers > 200_000 || threads > 20_000 {
             continue;
@@ -395,10 +408,17 @@ fn request_offset(bytes: &[u8], layout: Layout) -> usize {
 mod tests {
     use super::*;
 
-    fn board(servers: usize, threads: usize, worker_bytes: usize, request_at: usize, pids: &[u32]) -> Vec<u8> {
+    fn board(
+        servers: usize,
+        threads: usize,
+        worker_bytes: usize,
+        request_at: usize,
+        pids: &[u32],
+    ) -> Vec<u8> {
         let len = 8 + 56 + servers * 40 + servers * threads * worker_bytes;
         let mut bytes = vec![0u8; len.next_multiple_of(4096)];
-        let put = |bytes: &mut Vec<u8>, at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        let put =
+            |bytes: &mut Vec<u8>, at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(&mut bytes, 8, &u32::try_from(servers).unwrap().to_ne_bytes());
         put(&mut bytes, 12, &u32::try_from(threads).unwrap().to_ne_bytes());
         for (server, pid) in pids.iter().enumerate() {
@@ -457,7 +477,10 @@ mod tests {
             (&cut.as_bytes()[..63], Some(("GET", &cut[4..63]))),
         ] {
             let read = request(field);
-            assert_eq!(read.as_ref().map(|(m, p)| (m.as_str(), p.as_str())), expected.map(|(m, p)| (m, p.split(' ').next().unwrap())));
+            assert_eq!(
+                read.as_ref().map(|(m, p)| (m.as_str(), p.as_str())),
+                expected.map(|(m, p)| (m, p.split(' ').next().unwrap()))
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use toban_model::{
-    Connection, QueuedPeer, Service, ServiceKind, ServerView, TcpState, Time, Waiting, Worker, canonical,
+    Connection, QueuedPeer, ServerView, Service, ServiceKind, TcpState, Time, Waiting, Worker, canonical,
 };
 
 use crate::discover::ports;
@@ -36,7 +36,8 @@ impl ViewState {
 
     /// What could not be seen in the last view of each service, and why.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = self.notes.iter().map(|(service, note)| format!("{service}: {note}")).collect();
+        let mut notes: Vec<String> =
+            self.notes.iter().map(|(service, note)| format!("{service}: {note}")).collect();
         notes.sort();
         notes
     }
@@ -144,11 +145,14 @@ impl Look {
             look.by_pid.insert(*pid, inodes);
         }
         if unreadable > 0 && !look.owned {
-            note(format!("open files of {unreadable} workers cannot be read; run as root to see whom they serve"));
+            note(format!(
+                "open files of {unreadable} workers cannot be read; run as root to see whom they serve"
+            ));
         }
         let ports = ports(service);
         if !ports.is_empty() {
-            let filter = Filter { states: States::OPEN.and(States::LISTEN), local_ports: ports, with_info: true };
+            let filter =
+                Filter { states: States::OPEN.and(States::LISTEN), local_ports: ports, with_info: true };
             match sockets::tcp(root, &filter) {
                 Ok(sockets) => look.sort(service, sockets.list),
                 Err(error) => note(format!("could not {error}")),
@@ -157,7 +161,9 @@ impl Look {
         if !service.listens_unix.is_empty() {
             match sockets::unix_sockets(root, true) {
                 Ok(list) => {
-                    for socket in list.into_iter().filter(|socket| service.listens_unix.contains(&socket.path)) {
+                    for socket in
+                        list.into_iter().filter(|socket| service.listens_unix.contains(&socket.path))
+                    {
                         if socket.listens {
                             look.queue_len = look.queue_len.saturating_add(socket.queue_len);
                             look.queue_limit = look.queue_limit.saturating_add(socket.queue_limit);
@@ -289,7 +295,8 @@ fn by_process(
         } else if let Some(slot) = slot {
             // Its socket is closed, but it says that it works: logging, or a client that has just gone.
             worker.waiting = if slot.status.is_busy() { Waiting::Backend } else { Waiting::Idle };
-            worker.held_ms = slot.began.filter(|_| slot.status.is_busy()).map(|began| millis(holds.now.since(began)));
+            worker.held_ms =
+                slot.began.filter(|_| slot.status.is_busy()).map(|began| millis(holds.now.since(began)));
         } else if !look.owned && service.kind != ServiceKind::Other {
             worker.waiting = Waiting::Unknown;
         } else if process.state == 'R' {
@@ -344,7 +351,9 @@ fn waiting(socket: &Socket, process_state: char, status: Option<Status>) -> Wait
             return Waiting::Idle;
         }
         Some(Status::Reading | Status::Closing) => return Waiting::Client,
-        Some(Status::Writing | Status::Logging | Status::Dns | Status::Graceful) if unread => return Waiting::Client,
+        Some(Status::Writing | Status::Logging | Status::Dns | Status::Graceful) if unread => {
+            return Waiting::Client;
+        }
         _ if process_state == 'R' => return Waiting::Running,
         Some(_) => return Waiting::Backend,
         None => {}
@@ -396,7 +405,11 @@ fn held_ms(socket: &Socket, slot: Option<&Slot>, waiting: Waiting, since: Time, 
 
 /// The peers of all busy workers, for a quick look.
 pub fn busy_peers(view: &ServerView) -> Vec<SocketAddr> {
-    view.workers.iter().filter(|worker| worker.waiting != Waiting::Idle).filter_map(|worker| worker.peer).collect()
+    view.workers
+        .iter()
+        .filter(|worker| worker.waiting != Waiting::Idle)
+        .filter_map(|worker| worker.peer)
+        .collect()
 }
 
 #[cfg(test)]

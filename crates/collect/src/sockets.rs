@@ -301,7 +301,8 @@ impl Link {
         message.extend_from_slice(&[0; 8]);
         message.extend_from_slice(request);
         let kernel = SocketAddrNetlink::new(0, 0);
-        rustix::net::sendto(&self.socket, &message, SendFlags::empty(), &kernel).map_err(|e| failed(e.into()))?;
+        rustix::net::sendto(&self.socket, &message, SendFlags::empty(), &kernel)
+            .map_err(|e| failed(e.into()))?;
         loop {
             let len = match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((_, len)) => len,
@@ -345,7 +346,8 @@ fn each_tcp_proc(root: &Root, filter: &Filter, take: &mut dyn FnMut(Socket)) -> 
         for line in procfs::lines(bytes).skip(1) {
             if let Some(socket) = proc_socket(line)
                 && filter.states.contains(socket.connection.state)
-                && (filter.local_ports.is_empty() || filter.local_ports.contains(&socket.connection.local.port()))
+                && (filter.local_ports.is_empty()
+                    || filter.local_ports.contains(&socket.connection.local.port()))
             {
                 take(socket);
             }
@@ -494,7 +496,13 @@ fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<
         let listens = head[2] == LISTEN;
         // Of a connection the same two numbers are bytes; they are of no use here.
         let (queue_len, queue_limit) = if listens { queue } else { (0, 0) };
-        take(UnixSocket { path, listens, queue_len, queue_limit, inode: u64::from(u32_ne(head, 4).unwrap_or(0)) });
+        take(UnixSocket {
+            path,
+            listens,
+            queue_len,
+            queue_limit,
+            inode: u64::from(u32_ne(head, 4).unwrap_or(0)),
+        });
     })
 }
 
@@ -552,14 +560,18 @@ mod tests {
         held.write_all(b"GET /").unwrap();
         let waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(30));
-        let filter = Filter { states: States::OPEN.and(States::LISTEN), local_ports: vec![port], with_info: true };
+        let filter =
+            Filter { states: States::OPEN.and(States::LISTEN), local_ports: vec![port], with_info: true };
         let owners = owners(&Root::host(), &[std::process::id()]);
         let mut by_proc = Vec::new();
         each_tcp_proc(&Root::host(), &filter, &mut |socket| by_proc.push(socket)).unwrap();
         let by_netlink = tcp(&Root::host(), &filter).unwrap();
         for list in [&by_netlink.list, &by_proc] {
             let find = |peer: SocketAddr| {
-                list.iter().map(|socket| &socket.connection).find(|connection| connection.peer == peer).unwrap()
+                list.iter()
+                    .map(|socket| &socket.connection)
+                    .find(|connection| connection.peer == peer)
+                    .unwrap()
             };
             let connection = find(held.local_addr().unwrap());
             assert_eq!(connection.recv_queue, 5);
@@ -571,7 +583,8 @@ mod tests {
             assert_eq!(listen.connection.recv_queue, 1);
         }
         if by_netlink.source == Source::Netlink {
-            let connection = by_netlink.list.iter().find(|s| s.connection.peer == held.local_addr().unwrap()).unwrap();
+            let connection =
+                by_netlink.list.iter().find(|s| s.connection.peer == held.local_addr().unwrap()).unwrap();
             assert_eq!(connection.connection.bytes_received, Some(5));
             assert_eq!(connection.connection.bytes_acked, Some(0));
             assert!(connection.connection.last_received_ms.unwrap() < 5_000);
@@ -594,7 +607,8 @@ mod tests {
             assert_eq!(seen.queue_len, 2);
         }
         let owners = owners(&Root::host(), &[std::process::id()]);
-        let taken = list.iter().filter(|s| s.path == path && !s.listens && owners.contains_key(&s.inode)).count();
+        let taken =
+            list.iter().filter(|s| s.path == path && !s.listens && owners.contains_key(&s.inode)).count();
         assert_eq!(taken, 1);
         drop(accepted);
         let listeners = unix_listeners(&Root::host()).unwrap();

@@ -233,7 +233,8 @@ impl Follow {
                 open.offset = size;
                 // In the middle of a line: the rest of it is not a line.
                 let mut last = [0];
-                open.skipping = size > 0 && !matches!((open.file.read_at(&mut last, size - 1), last), (Ok(1), [b'\n']));
+                open.skipping =
+                    size > 0 && !matches!((open.file.read_at(&mut last, size - 1), last), (Ok(1), [b'\n']));
             }
             Start::At(position) => {
                 if open.matches(position) {
@@ -531,7 +532,9 @@ mod tests {
         }
         fn read(&mut self) -> Vec<String> {
             let mut lines = Vec::new();
-            while self.tailer.read(&mut |_, line| lines.push(String::from_utf8_lossy(line).into_owned())).more {}
+            while self.tailer.read(&mut |_, line| lines.push(String::from_utf8_lossy(line).into_owned())).more
+            {
+            }
             lines
         }
     }
@@ -629,7 +632,8 @@ mod tests {
         let dir = bench.path("dir");
         std::fs::create_dir(&dir).unwrap();
         let fifo = bench.path("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         let socket = bench.path("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for (path, part) in [
@@ -653,7 +657,8 @@ mod tests {
         let id = bench.tailer.add(&path, Start::Beginning).unwrap();
         assert_eq!(bench.read(), ["1"]);
         remove_file(&path).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         bench.read();
         assert!(bench.tailer.health(id).unwrap().problem.as_deref().unwrap().contains("FIFO"));
     }

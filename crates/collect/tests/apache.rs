@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use toban_collect::servers::{ViewState, view};
 use toban_collect::{Root, discover};
-use toban_model::{Host, LogDialect, LogRole, Service, ServiceKind, ServerView, Supervisor, Time, Waiting};
+use toban_model::{Host, LogDialect, LogRole, ServerView, Service, ServiceKind, Supervisor, Time, Waiting};
 
 const APACHE: &str = "/usr/sbin/apache2";
 const MODULES: &str = "/usr/lib/apache2/modules";
@@ -95,7 +95,11 @@ impl Apache {
 
     fn service(&self, host: &Host) -> Service {
         let master = self.master.id();
-        host.services.iter().find(|service| service.master.pid == master).unwrap_or_else(|| panic!("{host:#?}")).clone()
+        host.services
+            .iter()
+            .find(|service| service.master.pid == master)
+            .unwrap_or_else(|| panic!("{host:#?}"))
+            .clone()
     }
 }
 
@@ -108,13 +112,18 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn worker_of(view: &ServerView, peer: SocketAddr) -> &toban_model::Worker {
-    view.workers.iter().find(|worker| worker.peer == Some(peer)).unwrap_or_else(|| panic!("{peer} in {view:#?}"))
+    view.workers
+        .iter()
+        .find(|worker| worker.peer == Some(peer))
+        .unwrap_or_else(|| panic!("{peer} in {view:#?}"))
 }
 
 #[test]
 fn held_workers_are_seen_with_method_path_and_peer() {
-    let Some(apache) = Apache::start("prefork", "<IfModule mpm_prefork_module>\nStartServers 3\nMinSpareServers 2\nMaxSpareServers 20\nMaxRequestWorkers 8\n</IfModule>\nListenBacklog 7\n")
-    else {
+    let Some(apache) = Apache::start(
+        "prefork",
+        "<IfModule mpm_prefork_module>\nStartServers 3\nMinSpareServers 2\nMaxSpareServers 20\nMaxRequestWorkers 8\n</IfModule>\nListenBacklog 7\n",
+    ) else {
         return;
     };
     let root = Root::host();
@@ -131,7 +140,10 @@ fn held_workers_are_seen_with_method_path_and_peer() {
     let log = |role| service.logs.iter().find(|log| log.role == role).unwrap();
     assert_eq!(log(LogRole::Access).path, file("access.log"));
     assert_eq!(log(LogRole::Access).format.as_deref(), Some("%h %D \"%r\""));
-    assert_eq!((&log(LogRole::Error).path, log(LogRole::Error).dialect), (&file("error.log"), LogDialect::Apache));
+    assert_eq!(
+        (&log(LogRole::Error).path, log(LogRole::Error).dialect),
+        (&file("error.log"), LogDialect::Apache)
+    );
     assert_eq!(service.logs.len(), 2, "{:?}", service.logs);
     assert_eq!(service.config, [file("apache2.conf")]);
     assert_eq!(service.backends.len(), 1);
@@ -145,7 +157,11 @@ fn held_workers_are_seen_with_method_path_and_peer() {
         ("GET", "/held/page", "GET /held/page?secret=1 HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("POST", "/held/xmlrpc.php", "POST /held/xmlrpc.php HTTP/1.0\r\nContent-Length: 2\r\n\r\nab"),
         ("CONNECT", "shop.example:443", "CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example\r\n\r\n"),
-        ("GET", "/held/forged", "GET /held/forged HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"),
+        (
+            "GET",
+            "/held/forged",
+            "GET /held/forged HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n",
+        ),
     ]
     .map(|(method, path, request)| (method, path, apache.send(request)));
     // One that reads nothing of a long answer, one that sends half a request, one that is kept alive.
@@ -157,7 +173,9 @@ fn held_workers_are_seen_with_method_path_and_peer() {
     assert!(answer[..len].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..len]));
 
     let mut look = || view(&root, &service, now(), &mut state);
-    wait_for("seven held workers", || look().workers.iter().filter(|worker| worker.peer.is_some()).count() == 7);
+    wait_for("seven held workers", || {
+        look().workers.iter().filter(|worker| worker.peer.is_some()).count() == 7
+    });
     std::thread::sleep(Duration::from_millis(400));
     let held_view = look();
     for (method, path, stream) in &held {
@@ -206,15 +224,18 @@ fn held_workers_are_seen_with_method_path_and_peer() {
 
 #[test]
 fn a_threaded_server_is_seen_by_its_connections() {
-    let Some(apache) = Apache::start("event", "StartServers 1\nServerLimit 2\nThreadsPerChild 10\nThreadLimit 16\nMinSpareThreads 1\nMaxSpareThreads 20\nMaxRequestWorkers 20\n")
-    else {
+    let Some(apache) = Apache::start(
+        "event",
+        "StartServers 1\nServerLimit 2\nThreadsPerChild 10\nThreadLimit 16\nMinSpareThreads 1\nMaxSpareThreads 20\nMaxRequestWorkers 20\n",
+    ) else {
         return;
     };
     let root = Root::host();
     let service = apache.service(&discover(&root));
     assert!(!service.one_connection_per_process);
     assert_eq!(service.worker_limit, Some(20));
-    let held: Vec<TcpStream> = (0..5).map(|n| apache.send(&format!("GET /held/{n} HTTP/1.1\r\nHost: a\r\n\r\n"))).collect();
+    let held: Vec<TcpStream> =
+        (0..5).map(|n| apache.send(&format!("GET /held/{n} HTTP/1.1\r\nHost: a\r\n\r\n"))).collect();
     let mut state = ViewState::new();
     wait_for("five held threads", || view(&root, &service, now(), &mut state).busy == 5);
     let seen = view(&root, &service, now(), &mut state);
@@ -226,7 +247,11 @@ fn a_threaded_server_is_seen_by_its_connections() {
     let mut buffer = Vec::new();
     let children = toban_collect::procfs::children(&root, service.master.pid, &mut buffer);
     let slots = scoreboard.read(&root, service.master, &children).unwrap();
-    let mut paths: Vec<_> = slots.iter().filter(|slot| slot.status.letter() == 'W').filter_map(|slot| slot.path.as_deref()).collect();
+    let mut paths: Vec<_> = slots
+        .iter()
+        .filter(|slot| slot.status.letter() == 'W')
+        .filter_map(|slot| slot.path.as_deref())
+        .collect();
     paths.sort_unstable();
     assert_eq!(paths, ["/held/0", "/held/1", "/held/2", "/held/3", "/held/4"]);
 }

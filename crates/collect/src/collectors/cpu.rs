@@ -19,8 +19,9 @@ impl Collector for Cpu {
     }
 
     fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error> {
-        let stat = procfs::Stat::parse(root.read("/proc/stat", &mut self.buffer)?)
-            .ok_or_else(|| Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" })?;
+        let stat = procfs::Stat::parse(root.read("/proc/stat", &mut self.buffer)?).ok_or_else(|| {
+            Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" }
+        })?;
         let share = |ticks: u64| {
             ticks as f64 / procfs::TICKS_PER_SECOND as f64 * 100.0 / f64::from(stat.cores.max(1))
         };

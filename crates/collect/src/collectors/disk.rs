@@ -41,7 +41,9 @@ impl Collector for Disk {
                 out.push(gauge(format!("disk.used:{name}"), share, "%"));
             }
             // btrfs and others make inodes as needed and report none.
-            if let Some(share) = percent(stat.f_files.saturating_sub(stat.f_ffree) as f64, stat.f_files as f64) {
+            if let Some(share) =
+                percent(stat.f_files.saturating_sub(stat.f_ffree) as f64, stat.f_files as f64)
+            {
                 out.push(gauge(format!("disk.inodes:{name}"), share, "%"));
             }
         }

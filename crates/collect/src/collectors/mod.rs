@@ -140,10 +140,24 @@ mod tests {
         let mut sampler = Sampler::new(Root::host());
         let sample = sampler.sample(Time::from_secs(1));
         let names: Vec<&str> = sample.readings.iter().map(|reading| reading.name.as_ref()).collect();
-        for name in ["cpu.busy", "cpu.iowait", "load.1", "memory.used", "memory.available", "disk.used:/",
-            "network.received", "network.sent", "tcp.established", "tcp.syn_recv", "tcp.listen_overflows",
-            "tcp.retransmits", "processes.count", "processes.running", "processes.blocked", "processes.forks"]
-        {
+        for name in [
+            "cpu.busy",
+            "cpu.iowait",
+            "load.1",
+            "memory.used",
+            "memory.available",
+            "disk.used:/",
+            "network.received",
+            "network.sent",
+            "tcp.established",
+            "tcp.syn_recv",
+            "tcp.listen_overflows",
+            "tcp.retransmits",
+            "processes.count",
+            "processes.running",
+            "processes.blocked",
+            "processes.forks",
+        ] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }
         let unique: std::collections::HashSet<_> = names.iter().collect();

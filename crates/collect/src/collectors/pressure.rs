@@ -24,9 +24,9 @@ impl Collector for Pressure {
         ] {
             // With psi=0 the files exist and cannot be read (EOPNOTSUPP).
             let Ok(bytes) = root.read(file, &mut self.buffer) else { continue };
-            let total_us = procfs::lines(bytes)
-                .find(|line| line.starts_with(b"some "))
-                .and_then(|line| procfs::fields(line).find_map(|word| procfs::number(word.strip_prefix(b"total=")?)));
+            let total_us = procfs::lines(bytes).find(|line| line.starts_with(b"some ")).and_then(|line| {
+                procfs::fields(line).find_map(|word| procfs::number(word.strip_prefix(b"total=")?))
+            });
             if let Some(total_us) = total_us {
                 out.push(counter(name, total_us as f64 / 1e4, "%"));
             }

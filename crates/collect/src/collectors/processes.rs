@@ -19,8 +19,9 @@ impl Collector for Processes {
     fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error> {
         // The count of /proc/loadavg would be cheaper, but it counts threads, and the machine's in a container.
         out.push(gauge("processes.count", procfs::pids(root)?.len() as f64, ""));
-        let stat = procfs::Stat::parse(root.read("/proc/stat", &mut self.buffer)?)
-            .ok_or_else(|| Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" })?;
+        let stat = procfs::Stat::parse(root.read("/proc/stat", &mut self.buffer)?).ok_or_else(|| {
+            Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" }
+        })?;
         out.push(gauge("processes.running", stat.running as f64, ""));
         out.push(gauge("processes.blocked", stat.blocked as f64, ""));
         out.push(counter("processes.forks", stat.forks as f64, "/s"));

@@ -22,9 +22,11 @@ impl Collector for Tcp {
         if let Some(count) = procfs::paired(snmp, "Tcp", "CurrEstab") {
             out.push(gauge("tcp.established", count as f64, ""));
         }
-        for (vital, name) in
-            [("tcp.retransmits", "RetransSegs"), ("tcp.accepted", "PassiveOpens"), ("tcp.resets_sent", "OutRsts")]
-        {
+        for (vital, name) in [
+            ("tcp.retransmits", "RetransSegs"),
+            ("tcp.accepted", "PassiveOpens"),
+            ("tcp.resets_sent", "OutRsts"),
+        ] {
             if let Some(count) = procfs::paired(snmp, "Tcp", name) {
                 out.push(counter(vital, count as f64, "/s"));
             }

@@ -28,9 +28,22 @@ const COMMON: &str = "%h %l %u %t \"%r\" %>s %b";
 
 /// Modules that distributions link in, so that no `LoadModule` names them.
 const BUILT_IN: &[&str] = &[
-    "core.c", "core_module", "http_core.c", "http_module", "mod_so.c", "so_module", "mod_log_config.c",
-    "log_config_module", "mod_logio.c", "logio_module", "mod_version.c", "version_module", "mod_unixd.c",
-    "unixd_module", "mod_watchdog.c", "watchdog_module",
+    "core.c",
+    "core_module",
+    "http_core.c",
+    "http_module",
+    "mod_so.c",
+    "so_module",
+    "mod_log_config.c",
+    "log_config_module",
+    "mod_logio.c",
+    "logio_module",
+    "mod_version.c",
+    "version_module",
+    "mod_unixd.c",
+    "unixd_module",
+    "mod_watchdog.c",
+    "watchdog_module",
 ];
 
 /// Reads the configuration of a server that was started like this.
@@ -96,16 +109,16 @@ impl<'a> Reader<'a> {
     fn new(root: &'a Root, start: &Start) -> Reader<'a> {
         let debian = start.exe.file_name().is_some_and(|name| name == "apache2")
             || !root.at("/etc/httpd").is_dir() && root.at("/etc/apache2").is_dir();
-        let server_root = argument_values(&start.arguments, "-d").pop().map_or_else(
-            || PathBuf::from(if debian { "/etc/apache2" } else { "/etc/httpd" }),
-            PathBuf::from,
-        );
+        let server_root = argument_values(&start.arguments, "-d")
+            .pop()
+            .map_or_else(|| PathBuf::from(if debian { "/etc/apache2" } else { "/etc/httpd" }), PathBuf::from);
         let mut environment = HashMap::new();
         if let Ok(text) = root.read_config(server_root.join("envvars")) {
             environment = envvars(&text);
         }
         environment.extend(start.environment.iter().cloned());
-        let defines = argument_values(&start.arguments, "-D").into_iter().map(|name| (name, String::new())).collect();
+        let defines =
+            argument_values(&start.arguments, "-D").into_iter().map(|name| (name, String::new())).collect();
         Reader {
             files: Files::new(root),
             config: ServerConfig::default(),
@@ -129,7 +142,8 @@ impl<'a> Reader<'a> {
         if let Some(file) = argument_values(arguments, "-f").pop() {
             return self.server_root.join(file);
         }
-        let candidates = ["apache2.conf", "conf/httpd.conf", "httpd.conf"].map(|name| self.server_root.join(name));
+        let candidates =
+            ["apache2.conf", "conf/httpd.conf", "httpd.conf"].map(|name| self.server_root.join(name));
         let exists = |path: &&PathBuf| self.files.root.at(path).is_file();
         candidates.iter().find(exists).unwrap_or(&candidates[0]).clone()
     }
@@ -156,7 +170,11 @@ impl<'a> Reader<'a> {
                 Some(rest) if !rest.ends_with('\\') => (rest, true),
                 _ => (line, false),
             };
-            let part = if part.len() <= room { part } else { part.get(..floor_char(part, room)).unwrap_or_default() };
+            let part = if part.len() <= room {
+                part
+            } else {
+                part.get(..floor_char(part, room)).unwrap_or_default()
+            };
             joined.push_str(part);
             if !goes_on {
                 let line = std::mem::take(&mut joined);
@@ -295,11 +313,13 @@ impl<'a> Reader<'a> {
             }
             "proxypass" | "proxypassmatch" => {
                 // Inside <Location> the path is left out and the URL comes first.
-                let url = arguments.iter().take(2).find(|text| text.contains("://") || text.starts_with("unix:"));
+                let url =
+                    arguments.iter().take(2).find(|text| text.contains("://") || text.starts_with("unix:"));
                 self.config.backend(url.and_then(|url| backend_of(url)));
             }
             "balancermember" => {
-                let url = arguments.iter().take(2).find(|text| text.contains("://") || text.starts_with("unix:"));
+                let url =
+                    arguments.iter().take(2).find(|text| text.contains("://") || text.starts_with("unix:"));
                 self.config.backend(url.and_then(|url| backend_of(url)));
             }
             "sethandler" | "addhandler" => {
@@ -386,7 +406,8 @@ impl<'a> Reader<'a> {
             || text.starts_with("/proc/");
         if elsewhere || text.is_empty() {
             if text != "/dev/null" {
-                self.config.note(format!("{}: the log {text:?} is not a file and is not followed", file.display()));
+                self.config
+                    .note(format!("{}: the log {text:?} is not a file and is not followed", file.display()));
             }
             return None;
         }
@@ -412,7 +433,9 @@ impl<'a> Reader<'a> {
             let name = &rest[start + 2..start + end];
             out.push_str(&rest[..start]);
             match self.defines.get(name).or_else(|| self.environment.get(name)) {
-                Some(value) if out.len() + value.len() <= limits::CONFIG_LINE_BYTES_MAX => out.push_str(value),
+                Some(value) if out.len() + value.len() <= limits::CONFIG_LINE_BYTES_MAX => {
+                    out.push_str(value)
+                }
                 _ => out.push_str(&rest[start..=start + end]),
             }
             rest = &rest[start + end + 1..];
@@ -423,7 +446,8 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> ServerConfig {
         for log in std::mem::take(&mut self.logs) {
-            let remoteip = self.remoteip.contains(&None) || log.vhost.is_some() && self.remoteip.contains(&log.vhost);
+            let remoteip =
+                self.remoteip.contains(&None) || log.vhost.is_some() && self.remoteip.contains(&log.vhost);
             // Nicknames are looked up when logs are opened, after everything is read.
             let format = self.formats.get(&log.format).cloned().unwrap_or(log.format);
             self.config.log(LogSource {
@@ -436,7 +460,8 @@ impl<'a> Reader<'a> {
         }
         let get = |key: &str| self.numbers.get(key).map(|(number, _)| *number);
         let threaded = matches!(self.mpm, Some("worker" | "event"));
-        let (default_servers, threads) = if threaded { (16, get("ThreadsPerChild").unwrap_or(25)) } else { (256, 1) };
+        let (default_servers, threads) =
+            if threaded { (16, get("ThreadsPerChild").unwrap_or(25)) } else { (256, 1) };
         let servers = get("ServerLimit").unwrap_or(default_servers);
         let room = servers.saturating_mul(threads);
         // The server lowers MaxRequestWorkers to what ServerLimit has room for (AH00180, AH00513).
@@ -445,7 +470,9 @@ impl<'a> Reader<'a> {
                 (*workers, format!("MaxRequestWorkers in {}", file.display()))
             }
             _ => match self.numbers.get("ServerLimit") {
-                Some((_, file)) if threaded => (room, format!("ServerLimit × ThreadsPerChild in {}", file.display())),
+                Some((_, file)) if threaded => {
+                    (room, format!("ServerLimit × ThreadsPerChild in {}", file.display()))
+                }
                 Some((_, file)) => (room, format!("ServerLimit in {}", file.display())),
                 None => (room, format!("default of the {} MPM", self.mpm.unwrap_or("prefork"))),
             },
@@ -464,12 +491,18 @@ fn envvars(text: &str) -> HashMap<String, String> {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line);
         let Some((name, value)) = line.split_once('=') else { continue };
-        if line.starts_with('#') || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') || name == "SUFFIX" {
+        if line.starts_with('#')
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            || name == "SUFFIX"
+        {
             continue;
         }
-        let mut value = value.trim().trim_matches(['"', '\'']).replace("$SUFFIX", "").replace("${SUFFIX}", "");
+        let mut value =
+            value.trim().trim_matches(['"', '\'']).replace("$SUFFIX", "").replace("${SUFFIX}", "");
         for (known, known_value) in &variables {
-            value = value.replace(&format!("${{{known}}}"), known_value).replace(&format!("${known}"), known_value);
+            value = value
+                .replace(&format!("${{{known}}}"), known_value)
+                .replace(&format!("${known}"), known_value);
         }
         if value.len() <= limits::CONFIG_LINE_BYTES_MAX {
             variables.insert(name.to_owned(), value);
@@ -531,11 +564,19 @@ mod tests {
     }
 
     fn debian() -> Start {
-        Start { exe: "/usr/sbin/apache2".into(), arguments: vec!["/usr/sbin/apache2".into(), "-k".into(), "start".into()], ..Start::default() }
+        Start {
+            exe: "/usr/sbin/apache2".into(),
+            arguments: vec!["/usr/sbin/apache2".into(), "-k".into(), "start".into()],
+            ..Start::default()
+        }
     }
 
     fn log<'a>(config: &'a ServerConfig, path: &str) -> &'a LogSource {
-        config.logs.iter().find(|log| log.path == Path::new(path)).unwrap_or_else(|| panic!("{path} in {config:#?}"))
+        config
+            .logs
+            .iter()
+            .find(|log| log.path == Path::new(path))
+            .unwrap_or_else(|| panic!("{path} in {config:#?}"))
     }
 
     /// The files of Debian 12's apache2 with mpm_prefork, as installed, without their comments.
@@ -609,12 +650,17 @@ Include conf.d
         let config = read_tree(
             &[
                 ("/srv/httpd/httpd.conf", main),
-                ("/srv/httpd/conf.d/a/b.conf", "Include /srv/httpd/httpd.conf\nSetHandler \"proxy:fcgi://127.0.0.1:9000\"\n"),
+                (
+                    "/srv/httpd/conf.d/a/b.conf",
+                    "Include /srv/httpd/httpd.conf\nSetHandler \"proxy:fcgi://127.0.0.1:9000\"\n",
+                ),
                 ("/srv/httpd/proxies.txt", "# ours\n198.51.100.0/24 # a\n\n"),
             ],
             &Start {
                 exe: "/usr/sbin/httpd".into(),
-                arguments: ["httpd", "-DSSL", "-d", "/srv/httpd", "-f", "httpd.conf"].map(str::to_owned).to_vec(),
+                arguments: ["httpd", "-DSSL", "-d", "/srv/httpd", "-f", "httpd.conf"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 ..Start::default()
             },
         );
@@ -639,10 +685,35 @@ Include conf.d
     #[test]
     fn rubbish_does_not_panic() {
         for text in [
-            "<", "</", "<>", "</>", "<IfModule", "<IfModule>", "Include", "Include /", "Include *", "LogFormat",
-            "LogFormat \"", "CustomLog", "CustomLog \"\\", "${", "${}", "Define", "MaxRequestWorkers -1\n<VirtualHost",
-            "\\", "\u{0}\u{1}", "Define A ${A}${A}\nDefine A ${A}${A}", "ErrorLog ${", "LoadModule x", "Listen x:y",
-            "ServerRoot", "<Macro x>\n<Macro y>", "RemoteIPTrustedProxyList /etc", "BalancerMember", "'", "\"a\\",
+            "<",
+            "</",
+            "<>",
+            "</>",
+            "<IfModule",
+            "<IfModule>",
+            "Include",
+            "Include /",
+            "Include *",
+            "LogFormat",
+            "LogFormat \"",
+            "CustomLog",
+            "CustomLog \"\\",
+            "${",
+            "${}",
+            "Define",
+            "MaxRequestWorkers -1\n<VirtualHost",
+            "\\",
+            "\u{0}\u{1}",
+            "Define A ${A}${A}\nDefine A ${A}${A}",
+            "ErrorLog ${",
+            "LoadModule x",
+            "Listen x:y",
+            "ServerRoot",
+            "<Macro x>\n<Macro y>",
+            "RemoteIPTrustedProxyList /etc",
+            "BalancerMember",
+            "'",
+            "\"a\\",
         ] {
             let config = read_tree(&[("/etc/apache2/apache2.conf", text)], &debian());
             assert!(config.worker_limit.is_some(), "{text}");

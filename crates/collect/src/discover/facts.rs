@@ -111,7 +111,8 @@ fn gateways(root: &Root) -> Vec<IpAddr> {
     if let Ok(bytes) = root.read("/proc/net/ipv6_route", &mut buffer) {
         for line in procfs::lines(bytes) {
             let words: Vec<&[u8]> = procfs::fields(line).collect();
-            let flags = words.get(8).and_then(|text| u32::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok());
+            let flags =
+                words.get(8).and_then(|text| u32::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok());
             if let (Some(hop), Some(flags)) = (words.get(4).and_then(|text| hex_v6(text)), flags)
                 && flags & GATEWAY != 0
                 && !hop.is_unspecified()
@@ -204,7 +205,9 @@ mod tests {
     fn facts_from_a_tree() {
         let dir = tempfile::tempdir().unwrap();
         let mut utmp = vec![0u8; 384 * 3];
-        for (at, kind, pid, host) in [(0, 7i16, 42u32, "192.0.2.99"), (384, 7, 43, "192.0.2.98"), (768, 8, 42, "192.0.2.97")] {
+        for (at, kind, pid, host) in
+            [(0, 7i16, 42u32, "192.0.2.99"), (384, 7, 43, "192.0.2.98"), (768, 8, 42, "192.0.2.97")]
+        {
             utmp[at..at + 2].copy_from_slice(&kind.to_ne_bytes());
             utmp[at + 4..at + 8].copy_from_slice(&pid.to_ne_bytes());
             utmp[at + 76..at + 76 + host.len()].copy_from_slice(host.as_bytes());

@@ -69,7 +69,9 @@ impl ServerConfig {
         match prefix(text) {
             Some(prefix) if !self.trusted_proxies.contains(&prefix) => self.trusted_proxies.push(prefix),
             Some(_) => {}
-            None => self.note(format!("{}: trusted proxy {text} is not an address or prefix", file.display())),
+            None => {
+                self.note(format!("{}: trusted proxy {text} is not an address or prefix", file.display()))
+            }
         }
     }
 }
@@ -115,7 +117,9 @@ pub(super) fn backend_of(url: &str) -> Option<String> {
         return None;
     }
     let has_port = host.rsplit_once(':').is_some_and(|(left, port)| {
-        port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() && (!left.contains(':') || left.ends_with(']'))
+        port.bytes().all(|b| b.is_ascii_digit())
+            && !port.is_empty()
+            && (!left.contains(':') || left.ends_with(']'))
     });
     if has_port {
         return Some(host.to_owned());
@@ -147,7 +151,11 @@ impl<'a> Files<'a> {
     /// The file's text, or a note why there is none.
     pub(super) fn read(&mut self, path: &Path, config: &mut ServerConfig) -> Option<String> {
         if self.left == 0 {
-            config.note(format!("{}: more than {} files, not read", path.display(), limits::CONFIG_FILES_MAX));
+            config.note(format!(
+                "{}: more than {} files, not read",
+                path.display(),
+                limits::CONFIG_FILES_MAX
+            ));
             return None;
         }
         self.left -= 1;

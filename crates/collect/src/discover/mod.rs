@@ -38,9 +38,8 @@ pub fn discover(root: &Root) -> Host {
 /// The server that a program is, by its short name.
 fn kind_of(comm: &str) -> ServiceKind {
     match comm {
-        "apache2" | "httpd" | "httpd.worker" | "httpd.event" | "httpd-prefork" | "httpd-worker" | "httpd-event" => {
-            ServiceKind::Apache
-        }
+        "apache2" | "httpd" | "httpd.worker" | "httpd.event" | "httpd-prefork" | "httpd-worker"
+        | "httpd-event" => ServiceKind::Apache,
         "nginx" | "openresty" => ServiceKind::Nginx,
         "sshd" | "sshd-session" | "dropbear" => ServiceKind::Sshd,
         _ if comm.starts_with("php-fpm") => ServiceKind::PhpFpm,
@@ -75,7 +74,10 @@ struct Listeners {
 impl Listeners {
     fn find(root: &Root, processes: &Processes, blind: &mut Vec<String>) -> Listeners {
         let mut found = Listeners::default();
-        match sockets::tcp(root, &Filter { states: States::LISTEN, local_ports: Vec::new(), with_info: false }) {
+        match sockets::tcp(
+            root,
+            &Filter { states: States::LISTEN, local_ports: Vec::new(), with_info: false },
+        ) {
             Ok(sockets) => {
                 let listening = sockets.list.into_iter().map(|socket| socket.connection);
                 found.tcp = listening.map(|connection| (connection.inode, connection.local)).collect();
@@ -83,7 +85,9 @@ impl Listeners {
             Err(error) => blind.push(format!("listening sockets: could not {error}")),
         }
         match sockets::unix_listeners(root) {
-            Ok(sockets) => found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect(),
+            Ok(sockets) => {
+                found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect()
+            }
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
         let mut hidden = 0;
@@ -96,7 +100,8 @@ impl Listeners {
                     inodes.push(inode);
                 }
             });
-            hidden += usize::from(!readable && processes.get(pid).is_some_and(|process| process.state != 'Z'));
+            hidden +=
+                usize::from(!readable && processes.get(pid).is_some_and(|process| process.state != 'Z'));
             if !inodes.is_empty() {
                 inodes.sort_unstable();
                 inodes.dedup();
@@ -104,7 +109,9 @@ impl Listeners {
             }
         }
         if hidden > 0 && root.is_live() && !rustix::process::geteuid().is_root() {
-            blind.push(format!("open files of {hidden} processes: permission denied; run as root to see their sockets"));
+            blind.push(format!(
+                "open files of {hidden} processes: permission denied; run as root to see their sockets"
+            ));
         }
         found
     }
@@ -115,9 +122,10 @@ fn services(root: &Root, processes: &Processes, listeners: &Listeners, host: &mu
     let mut masters: Vec<u32> = Vec::new();
     for (pid, process) in processes {
         let known = kind_of(&process.comm) != ServiceKind::Other;
-        let serves = listeners.of.get(pid).is_some_and(|inodes| {
-            known || inodes.iter().any(|inode| listeners.tcp.contains_key(inode))
-        });
+        let serves = listeners
+            .of
+            .get(pid)
+            .is_some_and(|inodes| known || inodes.iter().any(|inode| listeners.tcp.contains_key(inode)));
         // Without the right to see open files a known name has to do.
         if serves || known {
             let master = master_of(*pid, processes);
@@ -128,7 +136,9 @@ fn services(root: &Root, processes: &Processes, listeners: &Listeners, host: &mu
     }
     // A session of sshd or a stray child without any listener is no service, unless nothing can be seen at all.
     let seeing = !listeners.of.is_empty();
-    masters.retain(|master| !seeing || family(*master, processes, &children).iter().any(|pid| listeners.of.contains_key(pid)));
+    masters.retain(|master| {
+        !seeing || family(*master, processes, &children).iter().any(|pid| listeners.of.contains_key(pid))
+    });
     let mut services: Vec<Service> = masters
         .into_iter()
         .filter_map(|master| service(root, master, processes, &children, listeners, host))
@@ -180,7 +190,9 @@ fn family(master: u32, processes: &Processes, children: &HashMap<u32, Vec<u32>>)
     while let Some(pid) = family.get(at).copied() {
         at += 1;
         let mut below: Vec<u32> = children.get(&pid).cloned().unwrap_or_default();
-        below.retain(|child| processes.get(child).is_some_and(|process| process.comm == comm) && seen.insert(*child));
+        below.retain(|child| {
+            processes.get(child).is_some_and(|process| process.comm == comm) && seen.insert(*child)
+        });
         below.sort_unstable();
         family.extend(below);
     }
@@ -335,12 +347,15 @@ fn open_logs(root: &Root, pids: &[u32]) -> Vec<(PathBuf, u32)> {
             {
                 continue;
             }
-            let appends = root.read(format!("/proc/{pid}/fdinfo/{fd}"), &mut buffer).ok().is_some_and(|bytes| {
-                procfs::lines(bytes)
-                    .find_map(|line| line.strip_prefix(b"flags:"))
-                    .and_then(|value| u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 8).ok())
-                    .is_some_and(|flags| flags & O_APPEND != 0)
-            });
+            let appends =
+                root.read(format!("/proc/{pid}/fdinfo/{fd}"), &mut buffer).ok().is_some_and(|bytes| {
+                    procfs::lines(bytes)
+                        .find_map(|line| line.strip_prefix(b"flags:"))
+                        .and_then(|value| {
+                            u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 8).ok()
+                        })
+                        .is_some_and(|flags| flags & O_APPEND != 0)
+                });
             if appends && root.at(&path).is_file() {
                 logs.push((path, fd));
             }

@@ -10,8 +10,7 @@ use super::files::{Files, ServerConfig, backend_of, listen_address};
 use crate::{Root, limits};
 
 /// The format that needs no definition.
-const COMBINED: &str =
-    r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
+const COMBINED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
 
 /// Reads the configuration of a server that was started with these arguments.
 pub fn read(root: &Root, arguments: &[String], cores: u32) -> ServerConfig {
@@ -130,7 +129,8 @@ impl Reader<'_> {
                 if first == "off" {
                     return;
                 }
-                let format = arguments.get(1).filter(|text| !text.contains('=')).map_or("combined", String::as_str);
+                let format =
+                    arguments.get(1).filter(|text| !text.contains('=')).map_or("combined", String::as_str);
                 if let Some(path) = self.log_path(first, file) {
                     self.logs.push((path, format.to_owned()));
                 }
@@ -140,7 +140,9 @@ impl Reader<'_> {
                     self.config.error_log(path, LogDialect::Nginx);
                 }
             }
-            "worker_processes" => self.processes = if first == "auto" { Some(self.cores) } else { first.parse().ok() },
+            "worker_processes" => {
+                self.processes = if first == "auto" { Some(self.cores) } else { first.parse().ok() }
+            }
             "worker_connections" => self.connections = first.parse().ok(),
             "set_real_ip_from" => {
                 if first != "unix:" {
@@ -148,7 +150,9 @@ impl Reader<'_> {
                 }
                 self.realip = true;
             }
-            "listen" if blocks.last().is_some_and(|block| block.first().is_some_and(|name| name == "server")) => {
+            "listen"
+                if blocks.last().is_some_and(|block| block.first().is_some_and(|name| name == "server")) =>
+            {
                 match first.strip_prefix("unix:") {
                     Some(path) => self.config.listens_unix.push(PathBuf::from(path)),
                     None => self.config.listens.extend(listen_address(first)),
@@ -174,12 +178,18 @@ impl Reader<'_> {
         if text.is_empty() || text == "/dev/null" {
             return None;
         }
-        if text == "stderr" || text.starts_with("syslog:") || text.starts_with("memory:") || text.starts_with("/dev/") {
-            self.config.note(format!("{}: the log {text:?} is not a file and is not followed", file.display()));
+        if text == "stderr"
+            || text.starts_with("syslog:")
+            || text.starts_with("memory:")
+            || text.starts_with("/dev/")
+        {
+            self.config
+                .note(format!("{}: the log {text:?} is not a file and is not followed", file.display()));
             return None;
         }
         if text.contains('$') {
-            self.config.note(format!("{}: {text} depends on the request and is not followed", file.display()));
+            self.config
+                .note(format!("{}: {text} depends on the request and is not followed", file.display()));
             return None;
         }
         Some(self.prefix.join(text))
@@ -212,7 +222,8 @@ impl Reader<'_> {
         }
         let connections = self.connections.unwrap_or(512);
         self.config.worker_limit = Some(self.processes.unwrap_or(1).saturating_mul(connections));
-        self.config.worker_limit_from = Some(format!("worker_processes × worker_connections in {}", main.display()));
+        self.config.worker_limit_from =
+            Some(format!("worker_processes × worker_connections in {}", main.display()));
         self.config.one_connection_per_process = Some(false);
         self.config
     }
@@ -283,7 +294,11 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        read(&Root::new(dir.path()), &["nginx: master process /usr/sbin/nginx -g daemon on; master_process on;".into()], 4)
+        read(
+            &Root::new(dir.path()),
+            &["nginx: master process /usr/sbin/nginx -g daemon on; master_process on;".into()],
+            4,
+        )
     }
 
     #[test]
@@ -317,9 +332,24 @@ mod tests {
 
     #[test]
     fn rubbish_does_not_panic() {
-        for text in ["{", "}", "}}};", "\"", "'\\", "${", "include", "include *;", "access_log;", "a{b{c{", "log_format;",
-            "include nginx.conf;", "upstream { server; }", "upstream a { server; } proxy_pass a;", "listen;", "\u{0}"]
-        {
+        for text in [
+            "{",
+            "}",
+            "}}};",
+            "\"",
+            "'\\",
+            "${",
+            "include",
+            "include *;",
+            "access_log;",
+            "a{b{c{",
+            "log_format;",
+            "include nginx.conf;",
+            "upstream { server; }",
+            "upstream a { server; } proxy_pass a;",
+            "listen;",
+            "\u{0}",
+        ] {
             let config = read_tree(&[("/etc/nginx/nginx.conf", text)]);
             assert!(config.worker_limit.is_some());
         }

@@ -112,7 +112,9 @@ impl Reader<'_> {
                     pool.max_children = Some(children);
                     self.config.worker_limit_from = Some(format!("pm.max_children in {}", file.display()));
                 }
-                Err(_) => self.config.note(format!("{}: pm.max_children {value} is not a number", file.display())),
+                Err(_) => {
+                    self.config.note(format!("{}: pm.max_children {value} is not a number", file.display()))
+                }
             },
             "slowlog" => self.error_log(&value, Some(SLOW_LOG_FORMAT)),
             "access.log" => pool.access_log = Some(value),
@@ -131,7 +133,13 @@ impl Reader<'_> {
         // A path that is not absolute is below the prefix that php was built with.
         let path = Path::new("/var").join(value);
         let format = format.map(str::to_owned);
-        self.config.log(LogSource { path, role: LogRole::Error, dialect: LogDialect::PhpFpm, format, remoteip: false });
+        self.config.log(LogSource {
+            path,
+            role: LogRole::Error,
+            dialect: LogDialect::PhpFpm,
+            format,
+            remoteip: false,
+        });
     }
 
     fn finish(mut self) -> ServerConfig {
@@ -169,15 +177,28 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        read(&Root::new(dir.path()), &["php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)".into()], Path::new("/usr/sbin/php-fpm8.2"))
+        read(
+            &Root::new(dir.path()),
+            &["php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)".into()],
+            Path::new("/usr/sbin/php-fpm8.2"),
+        )
     }
 
     #[test]
     fn two_pools() {
         let config = read_tree(&[
-            ("/etc/php/8.2/fpm/php-fpm.conf", "[global]\npid = /run/x.pid\nerror_log = /var/log/php8.2-fpm.log\ninclude=/etc/php/8.2/fpm/pool.d/*.conf\n"),
-            ("/etc/php/8.2/fpm/pool.d/www.conf", "[www]\nlisten = /run/php/php8.2-fpm.sock\npm.max_children = 5\n; slowlog = x\n"),
-            ("/etc/php/8.2/fpm/pool.d/shop.conf", "[shop]\nlisten = 127.0.0.1:9000\npm.max_children = 7\nslowlog = log/$pool.slow\n"),
+            (
+                "/etc/php/8.2/fpm/php-fpm.conf",
+                "[global]\npid = /run/x.pid\nerror_log = /var/log/php8.2-fpm.log\ninclude=/etc/php/8.2/fpm/pool.d/*.conf\n",
+            ),
+            (
+                "/etc/php/8.2/fpm/pool.d/www.conf",
+                "[www]\nlisten = /run/php/php8.2-fpm.sock\npm.max_children = 5\n; slowlog = x\n",
+            ),
+            (
+                "/etc/php/8.2/fpm/pool.d/shop.conf",
+                "[shop]\nlisten = 127.0.0.1:9000\npm.max_children = 7\nslowlog = log/$pool.slow\n",
+            ),
         ]);
         assert_eq!(config.worker_limit, Some(12));
         assert_eq!(config.worker_limit_from.as_deref(), Some("pm.max_children of 2 pools"));
@@ -189,9 +210,16 @@ mod tests {
 
     #[test]
     fn rubbish_does_not_panic() {
-        for text in ["[", "[]", "=", "include=", "include=/etc/php/8.2/fpm/php-fpm.conf", "[a]\npm.max_children=x", "[a]\nlisten=",
-            "pm.max_children = 3"]
-        {
+        for text in [
+            "[",
+            "[]",
+            "=",
+            "include=",
+            "include=/etc/php/8.2/fpm/php-fpm.conf",
+            "[a]\npm.max_children=x",
+            "[a]\nlisten=",
+            "pm.max_children = 3",
+        ] {
             read_tree(&[("/etc/php/8.2/fpm/php-fpm.conf", text)]);
         }
     }

@@ -21,11 +21,15 @@ pub(super) fn of(root: &Root, kind: ServiceKind, master: u32, exe: &Path) -> Sup
 /// The last component of the process's cgroup that is a service.
 fn unit(root: &Root, pid: u32) -> Option<String> {
     let mut buffer = Vec::new();
-    let text = String::from_utf8_lossy(root.read(format!("/proc/{pid}/cgroup"), &mut buffer).ok()?).into_owned();
+    let text =
+        String::from_utf8_lossy(root.read(format!("/proc/{pid}/cgroup"), &mut buffer).ok()?).into_owned();
     // v2 has one line, `0::`; v1 has systemd's own named hierarchy.
     text.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:")).find_map(|line| {
         let path = line.splitn(3, ':').nth(2)?;
-        path.split('/').rev().find(|part| part.ends_with(".service") && !part.starts_with("user@")).map(str::to_owned)
+        path.split('/')
+            .rev()
+            .find(|part| part.ends_with(".service") && !part.starts_with("user@"))
+            .map(str::to_owned)
     })
 }
 
@@ -42,22 +46,29 @@ fn script(root: &Root, kind: ServiceKind, master: u32, exe: &Path) -> Option<Pat
         }
         ServiceKind::Nginx | ServiceKind::Other => {}
     }
-    names.into_iter().map(|name| (PathBuf::from(format!("/etc/init.d/{name}")), name)).find_map(|(path, name)| {
-        let text = root.read_config(&path).ok()?;
-        let conventional = [
-            format!("/run/{name}.pid"),
-            format!("/run/{name}/{name}.pid"),
-            format!("/run/{program}.pid"),
-            format!("/run/php/{name}.pid"),
-            format!("/var/run/{name}.pid"),
-            format!("/var/run/{name}/{name}.pid"),
-        ];
-        let named = text.lines().filter_map(|line| {
-            let (key, value) = line.trim().split_once('=')?;
-            (key.eq_ignore_ascii_case("pidfile") && !value.contains('$')).then(|| value.trim_matches('"').to_owned())
-        });
-        conventional.into_iter().chain(named).any(|file| pid_in(root, &file) == Some(master)).then_some(path)
-    })
+    names.into_iter().map(|name| (PathBuf::from(format!("/etc/init.d/{name}")), name)).find_map(
+        |(path, name)| {
+            let text = root.read_config(&path).ok()?;
+            let conventional = [
+                format!("/run/{name}.pid"),
+                format!("/run/{name}/{name}.pid"),
+                format!("/run/{program}.pid"),
+                format!("/run/php/{name}.pid"),
+                format!("/var/run/{name}.pid"),
+                format!("/var/run/{name}/{name}.pid"),
+            ];
+            let named = text.lines().filter_map(|line| {
+                let (key, value) = line.trim().split_once('=')?;
+                (key.eq_ignore_ascii_case("pidfile") && !value.contains('$'))
+                    .then(|| value.trim_matches('"').to_owned())
+            });
+            conventional
+                .into_iter()
+                .chain(named)
+                .any(|file| pid_in(root, &file) == Some(master))
+                .then_some(path)
+        },
+    )
 }
 
 fn pid_in(root: &Root, file: &str) -> Option<u32> {
@@ -89,7 +100,10 @@ mod tests {
             (
                 &[
                     ("run/systemd/system/x", ""),
-                    ("proc/7/cgroup", "3:cpu:/\n1:name=systemd:/system.slice/system-php.slice/php@8.service\n"),
+                    (
+                        "proc/7/cgroup",
+                        "3:cpu:/\n1:name=systemd:/system.slice/system-php.slice/php@8.service\n",
+                    ),
                 ][..],
                 Supervisor::Systemd("php@8.service".into()),
             ),
@@ -97,7 +111,10 @@ mod tests {
                 &[("etc/init.d/php8.2-fpm", "#!/bin/sh"), ("run/php/php8.2-fpm.pid", "7\n")][..],
                 Supervisor::Initd("/etc/init.d/php8.2-fpm".into()),
             ),
-            (&[("etc/init.d/php8.2-fpm", "#!/bin/sh"), ("run/php/php8.2-fpm.pid", "8\n")][..], Supervisor::CommandLine),
+            (
+                &[("etc/init.d/php8.2-fpm", "#!/bin/sh"), ("run/php/php8.2-fpm.pid", "8\n")][..],
+                Supervisor::CommandLine,
+            ),
             (
                 &[("etc/init.d/php-fpm", "PIDFILE=/srv/x.pid"), ("srv/x.pid", "7")][..],
                 Supervisor::Initd("/etc/init.d/php-fpm".into()),
