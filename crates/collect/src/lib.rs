@@ -1,1 +1,25 @@
 //! Reads this host; judges nothing.
+//!
+//! Everything here takes the root of the file system as a parameter ([`Root`]), so that a fixture tree, a mounted
+//! disk of a dead host and the live host are read by the same code. No command is ever spawned: what a command
+//! would print, the kernel's own interfaces say. Reading is bounded everywhere; the limits stand in [`limits`],
+//! and what was cut is counted.
+
+pub mod collectors;
+pub mod discover;
+mod error;
+pub mod history;
+pub mod kernel;
+pub mod limits;
+pub mod procfs;
+mod root;
+pub mod scoreboard;
+pub mod servers;
+pub mod sockets;
+pub mod tail;
+
+pub use collectors::{Collector, Sampler};
+
+pub use discover::discover;
+pub use error::Error;
+pub use root::Root;
