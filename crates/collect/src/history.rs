@@ -213,6 +213,21 @@ fn one(
     flow
 }
 
+/// One log file as a stream of bytes, inflated if it is gzip. A directory, a pipe or a device is refused before it is
+/// opened for reading.
+pub fn stream(path: &Path) -> Result<Box<dyn io::BufRead>, Error> {
+    let reading = |source| Error::reading(path, source);
+    let mut opened = open_regular(path)?;
+    let mut magic = Vec::with_capacity(2);
+    (&opened).take(2).read_to_end(&mut magic).map_err(reading)?;
+    opened.rewind().map_err(reading)?;
+    let buffered = io::BufReader::with_capacity(256 << 10, opened);
+    if magic == [0x1f, 0x8b] {
+        return Ok(Box::new(io::BufReader::new(flate2::bufread::MultiGzDecoder::new(buffered))));
+    }
+    Ok(Box::new(buffered))
+}
+
 fn inode(file: &File) -> u64 {
     use std::os::unix::fs::MetadataExt;
     file.metadata().map_or(0, |meta| meta.ino())

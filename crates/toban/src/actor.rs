@@ -106,7 +106,9 @@ fn serve(mut engine: Engine, dir: &Path, inbox: &Receiver<Order>, outbox: &Sende
             Order::CarryOut { plan, protected, incident } => {
                 engine.carry_out(clock::now(), &plan, &protected, Actor::Agent, incident)
             }
-            Order::Conclude { id, outcome, measured } => engine.conclude(clock::now(), id, outcome, &measured),
+            Order::Conclude { id, outcome, measured } => {
+                engine.conclude(clock::now(), id, outcome, &measured)
+            }
         };
         match done {
             Ok(record) => tell(Report::Acted(Box::new(record))),

@@ -2,16 +2,13 @@
 //! same book and the same engine as the agent.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
-use toban_collect::{Root, discover};
-use toban_model::{
-    Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Text,
-};
+use toban_collect::{Root, discover, history};
+use toban_model::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Text};
 use toban_parse::{Clock, Format, sniff};
 use toban_record::Record;
 use toban_respond::Engine;
@@ -62,7 +59,11 @@ pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
     let plan = Plan {
         cause: "manual".into(),
         reason: Text::new(reason.clone(), reason),
-        steps: vec![Action::Ban { prefixes: vec![ban.prefix], ports: ban.ports.clone(), for_s: length.as_secs() }],
+        steps: vec![Action::Ban {
+            prefixes: vec![ban.prefix],
+            ports: ban.ports.clone(),
+            for_s: length.as_secs(),
+        }],
         ..Plan::default()
     };
     let protected = protected_now(asked, &hands.record)?;
@@ -94,8 +95,12 @@ fn protected_now(asked: &Asked<'_>, record: &Record) -> anyhow::Result<Protected
 }
 
 fn shown(asked: &Asked<'_>, record: &ActionRecord) -> Exit {
-    let text =
-        toban_views::text::actions(std::slice::from_ref(record), asked.lang, &asked.zone, style(asked.colour));
+    let text = toban_views::text::actions(
+        std::slice::from_ref(record),
+        asked.lang,
+        &asked.zone,
+        style(asked.colour),
+    );
     print_all(&text);
     match record.state {
         ActionState::Failed | ActionState::Refused => Exit::CouldNot,
@@ -278,27 +283,24 @@ pub(crate) fn parse(asked: &Asked<'_>, parse: &cli::Parse) -> anyhow::Result<Exi
         None => present,
     };
     let parse_clock = Clock { now: stamp, zone };
-    let bytes = read_log(&parse.log)?;
-    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
-    let format = match &parse.format {
+    let at = parse.log.display();
+    let mut log = history::stream(&parse.log).context("could not read the log")?;
+    let mut format = match &parse.format {
         Some(text) => Some(Format::from_name_or_string(text, &parse_clock)?),
-        None => sniff(&lines[..lines.len().min(SNIFFED_LINES)], &parse_clock),
+        None => None,
     };
-    let Some(mut format) = format else {
-        bail!("{}: no known format fits its lines; say which with --format", parse.log.display());
-    };
-    let mut misfits = 0u64;
+    // Lines wait here until the format is found from them.
+    let mut waiting: Vec<Vec<u8>> = Vec::new();
+    let (mut number, mut misfits) = (0u64, 0u64);
     let mut out = String::new();
-    for (number, line) in (1u64..).zip(&lines) {
-        if line.is_empty() {
-            continue;
-        }
+    let mut show = |format: &mut Format, line: &[u8]| {
+        number += 1;
         match format.parse(line) {
             Some(event) if parse.json => out.push_str(&toban_views::json::event(number, &event)),
             Some(event) => out.push_str(&toban_parse::show(&event)),
             None => {
-                misfits += 1;
-                continue;
+                misfits += u64::from(!line.trim_ascii().is_empty());
+                return;
             }
         }
         out.push('\n');
@@ -306,16 +308,29 @@ pub(crate) fn parse(asked: &Asked<'_>, parse: &cli::Parse) -> anyhow::Result<Exi
             print_all(&out);
             out.clear();
         }
+    };
+    loop {
+        let mut line = Vec::new();
+        let more = log.read_until(b'\n', &mut line).with_context(|| format!("could not read {at}"))? > 0;
+        if format.is_none() && (!more || waiting.len() >= SNIFFED_LINES) {
+            let lines: Vec<&[u8]> = waiting.iter().map(Vec::as_slice).collect();
+            let found = sniff(&lines, &parse_clock);
+            let Some(found) = found else {
+                bail!("{at}: no known format fits its lines; say which with --format");
+            };
+            let found = format.insert(found);
+            waiting.drain(..).for_each(|line| show(found, &line));
+        }
+        if !more {
+            break;
+        }
+        match &mut format {
+            Some(format) => show(format, &line),
+            None => waiting.push(line),
+        }
     }
     print_all(&out);
-    eprint_all(&format!("{}: {}; {misfits} lines were not understood\n", parse.log.display(), format.describe()));
+    let took = format.as_ref().map(Format::describe).unwrap_or_default();
+    eprint_all(&format!("{at}: {took}; {misfits} lines were not understood\n"));
     Ok(Exit::Ok)
-}
-
-/// A log, plain or gzipped, whole. A directory or a pipe is refused before it is opened.
-fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    toban_collect::history::read_file(path, &mut bytes)
-        .with_context(|| format!("could not read {}", path.display()))?;
-    Ok(bytes)
 }

@@ -19,8 +19,8 @@ use toban_parse::{Clock, Format, sniff};
 use crate::cli::LogArg;
 use crate::config::Config;
 
-/// History beyond this is not read: at the parser's speed it is what the time allows on a slow machine.
-const HISTORY_BYTES_MAX: u64 = 2 << 30;
+/// Of each log the newest part of this size is read: what a slow machine takes in within the time there is.
+const HISTORY_BYTES_MAX: u64 = 256 << 20;
 /// Lines that a format is found from.
 const SNIFFED_LINES: usize = 200;
 /// Where servers log when nobody has the file open: a mounted disk, a stopped server.
@@ -38,7 +38,6 @@ const STOCK_LOGS: &[(&str, LogRole)] = &[
 pub(crate) struct Reader {
     pub(crate) path: PathBuf,
     service: String,
-    role: LogRole,
     format: Option<Format>,
     pub(crate) lines: u64,
     pub(crate) misfits: u64,
@@ -50,7 +49,6 @@ impl Reader {
         Reader {
             path: source.path.clone(),
             service: service.to_owned(),
-            role: source.role,
             format: Format::from_source(source, clock).and_then(Result::ok),
             lines: 0,
             misfits: 0,
@@ -117,21 +115,7 @@ impl Flow {
             })
             .collect();
         let kernel_path = config.kernel.log.clone().or_else(|| host.kernel_logs.first().cloned());
-        Flow {
-            clock: Clock { now, zone },
-            configured,
-            kernel_path,
-            watch: Watch::new(host, config.proxy.trusted.clone()),
-            sampler: Sampler::new(root.clone()),
-            views: ViewState::new(),
-            readers: Vec::new(),
-            tailer: Tailer::new(root.clone()),
-            by_log: HashMap::new(),
-            kernel: None,
-            root,
-            until,
-            notes: Vec::new(),
-        }
+        Flow { configured, kernel_path, ..Flow::new(root, host, config, Clock { now, zone }, until) }
     }
 
     /// Judges log files alone.
@@ -145,23 +129,7 @@ impl Flow {
         let name = logs.first().map(|l| l.path.display().to_string()).unwrap_or_default();
         let mut host = Host { name, cores: 1, ..Host::default() };
         host.blind.push("only log files were given: sockets, processes and vitals are not known".into());
-        let root = Root::host();
-        let clock = Clock { now, zone };
-        let mut flow = Flow {
-            configured: Vec::new(),
-            kernel_path: None,
-            watch: Watch::new(host, config.proxy.trusted.clone()),
-            sampler: Sampler::new(root.clone()),
-            views: ViewState::new(),
-            readers: Vec::new(),
-            tailer: Tailer::new(root.clone()),
-            by_log: HashMap::new(),
-            kernel: None,
-            root,
-            until,
-            notes: Vec::new(),
-            clock,
-        };
+        let mut flow = Flow::new(Root::host(), host, config, Clock { now, zone }, until);
         for log in logs {
             let format = match &log.format {
                 Some(text) => Some(
@@ -174,7 +142,6 @@ impl Flow {
             flow.readers.push(Reader {
                 path,
                 service: "web".into(),
-                role: LogRole::Access,
                 format,
                 lines: 0,
                 misfits: 0,
@@ -186,6 +153,24 @@ impl Flow {
         }
         flow.notes = flow.readers.iter().map(Reader::describe).collect();
         Ok(flow)
+    }
+
+    fn new(root: Root, host: Host, config: &Config, clock: Clock, until: Option<Time>) -> Flow {
+        Flow {
+            clock,
+            configured: Vec::new(),
+            kernel_path: None,
+            watch: Watch::new(host, config.proxy.trusted.clone()),
+            sampler: Sampler::new(root.clone()),
+            views: ViewState::new(),
+            readers: Vec::new(),
+            tailer: Tailer::new(root.clone()),
+            by_log: HashMap::new(),
+            kernel: None,
+            root,
+            until,
+            notes: Vec::new(),
+        }
     }
 
     /// The logs that are to be read on this host, each once, with the service that they belong to.
@@ -203,8 +188,7 @@ impl Flow {
         let stock = STOCK_LOGS.iter().filter(|_| nothing).map(|(path, role)| {
             let dialect = if path.contains("nginx") { LogDialect::Nginx } else { LogDialect::Apache };
             let service = if path.contains("nginx") { "nginx" } else { "apache" };
-            let source =
-                LogSource { path: path.into(), role: *role, dialect, format: None, remoteip: false };
+            let source = LogSource { path: path.into(), role: *role, dialect, format: None, remoteip: false };
             (service.to_owned(), source)
         });
         for (service, source) in configured.chain(found).chain(stock) {
@@ -227,7 +211,8 @@ impl Flow {
         let reader = self.readers.len();
         self.readers.push(Reader::new(service, source, &self.clock));
         let start = match self.read_past(reader, deadline) {
-            Ok(position) => position.map_or(Start::Beginning, Start::At),
+            // Cut off for want of time: what is missed is less harm than what would be read twice.
+            Ok(position) => position.map_or(Start::End, Start::At),
             Err(error) => {
                 // A stock place that is empty is no news.
                 if !matches!(&error, toban_collect::Error::Missing { .. }) {
@@ -307,7 +292,9 @@ impl Flow {
         };
         let fresh = |at: Time| self.until.is_none_or(|until| at <= until);
         match format.parse(line) {
-            Some(Event::Request(request)) if fresh(request.time) => self.watch.request(&reader.service, &request),
+            Some(Event::Request(request)) if fresh(request.time) => {
+                self.watch.request(&reader.service, &request)
+            }
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
                 self.watch.error(&reader.service, read, &error);
             }

@@ -20,7 +20,7 @@ fn progress_key(id: ActionId) -> String {
 impl Ledger for Book {
     fn intend(&mut self, record: &ActionRecord) -> Result<ActionId, LedgerError> {
         let intended =
-            self.0.intend_action(record.at, record.incident, record.by, &record.plan).map_err(failed)?;
+            self.0.intend_action(record.at, record.incident, record.by, &record.plan).map_err(failed)?.id;
         if record.state != ActionState::Intended {
             self.0.update_action(&ActionRecord { id: intended, ..record.clone() }).map_err(failed)?;
         }
@@ -34,7 +34,7 @@ impl Ledger for Book {
     fn action(&self, id: ActionId) -> Result<Option<ActionRecord>, LedgerError> {
         match self.0.action(id) {
             Ok(record) => Ok(Some(record)),
-            Err(error) if error.is_missing() => Ok(None),
+            Err(toban_record::Error::NoAction { .. }) => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }

@@ -27,7 +27,8 @@ fn main() -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             eprint_all(&format!("toban: {error:#}\n"));
-            let usage = error.is::<config::Error>() || error.is::<WhenError>() || error.is::<toban_parse::Error>();
+            let usage =
+                error.is::<config::Error>() || error.is::<WhenError>() || error.is::<toban_parse::Error>();
             if usage { Exit::Usage } else { Exit::CouldNot }
         }
     }
@@ -56,7 +57,11 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Allow { prefix } => commands::allow(&asked, *prefix),
         Command::Incidents(json) => commands::incidents(&asked, json.json),
         Command::Check(check) => {
-            print_all(&if check.defaults { config::DEFAULT.to_owned() } else { "the configuration is right\n".into() });
+            print_all(&if check.defaults {
+                config::DEFAULT.to_owned()
+            } else {
+                "the configuration is right\n".into()
+            });
             Ok(Exit::Ok)
         }
         Command::Parse(parse) => commands::parse(&asked, parse),

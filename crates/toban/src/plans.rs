@@ -64,7 +64,12 @@ pub(crate) fn what_is_left(
     restarted: &HashMap<String, Time>,
     now: Time,
 ) -> Option<Plan> {
-    let mut plan = finding.remedies.iter().find(|r| matches!(r.plan.steps.first(), Some(Action::Ban { .. })))?.plan.clone();
+    let mut plan = finding
+        .remedies
+        .iter()
+        .find(|r| matches!(r.plan.steps.first(), Some(Action::Ban { .. })))?
+        .plan
+        .clone();
     let banned: HashSet<Prefix> = bans.iter().filter(|b| b.until > now).map(|b| b.prefix).collect();
     let stands = |p: &Prefix| banned.iter().any(|b| b.contains(p));
     for step in &mut plan.steps {

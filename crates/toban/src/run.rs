@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 use toban_collect::Root;
 use toban_diagnose::{Course, Diagnosis, Turn, diagnose};
 use toban_model::{
-    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Situation, Text, Time, Verdict,
+    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Situation, Text, Time,
+    Verdict,
 };
 use toban_record::{Frames, Limits, Record};
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
@@ -96,7 +97,10 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
             }
         }
     }
-    agent.say(&Text::fixed("stopped; bans stay in force until their time", "停止しました。遮断は期限まで有効です"));
+    agent.say(&Text::fixed(
+        "stopped; bans stay in force until their time",
+        "停止しました。遮断は期限まで有効です",
+    ));
     if let Some(frames) = &mut agent.frames {
         let _ = frames.flush();
     }
@@ -114,7 +118,10 @@ impl Agent {
         why::remember(&mut flow, &record, now);
         flow.read_history(Instant::now() + HISTORY_FOR);
         let frames = record.frames_dir().map(|dir| {
-            Frames::open(&dir, Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() })
+            Frames::open(
+                &dir,
+                Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() },
+            )
         });
         let incident = record.open_incident_now()?;
         let mut agent = Agent {
@@ -377,8 +384,12 @@ impl Agent {
         let state = self.settings.state.display();
         let (mode_en, mode_ja) = match self.settings.mode {
             Mode::Observe => ("observing: nothing will be changed", "監視のみ(何も変更しません)"),
-            Mode::Ask => ("prepared remedies wait for `toban fix N`", "対処案を用意し、`toban fix N` を待ちます"),
-            Mode::Act => ("acting on the causes that the configuration lists", "設定した原因には自動で対処します"),
+            Mode::Ask => {
+                ("prepared remedies wait for `toban fix N`", "対処案を用意し、`toban fix N` を待ちます")
+            }
+            Mode::Act => {
+                ("acting on the causes that the configuration lists", "設定した原因には自動で対処します")
+            }
         };
         self.say(&Text::new(
             format!("on duty; {mode_en}. The record is in {state}. Ask: toban why · toban status · toban incidents"),

@@ -49,8 +49,9 @@ pub(crate) fn style(colour: Colour) -> Style {
 /// Feeds the recorded samples of usual time into the baseline.
 pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, now: Time) {
     let incidents = record.incidents(1000).unwrap_or_default();
-    let in_incident =
-        |at: Time| incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + Duration::from_secs(60));
+    let in_incident = |at: Time| {
+        incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + Duration::from_secs(60))
+    };
     let Ok(samples) = record.frames(now - REMEMBERED, now) else { return };
     for sample in samples.flatten() {
         let learn = !in_incident(sample.at);
@@ -131,8 +132,7 @@ pub(crate) fn why(asked: &Asked<'_>, why: &Why) -> anyhow::Result<Exit> {
 /// A past moment: from the logs and the record, without a look at what is now.
 fn past(asked: &Asked<'_>, root: Option<&Path>, at: Time) -> Judged {
     let root = root.map_or_else(Root::host, Root::new);
-    let mut flow =
-        Flow::host(root, asked.config, asked.zone.clone(), clock::now(), Some(at));
+    let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), Some(at));
     if let Ok(Some(record)) = Record::open_existing(asked.state) {
         remember(&mut flow, &Arc::new(record), at);
     }

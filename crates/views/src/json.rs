@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
+use toban_model::event::Event;
 use toban_model::{
     Action, ActionRecord, ActionState, Actor, Ban, Collateral, Culprit, CulpritKind, Evidence, Finding, Host,
     Incident, Lang, Plan, Remedy, ResourceUse, Risk, Supervisor, Symptom, SymptomKind, Time, Verdict, Vital,
@@ -577,3 +578,69 @@ fn host(host: &Host) -> HostJson<'_> {
 
 #[cfg(test)]
 mod tests;
+
+/// One parsed line, as `toban parse --json` prints it: one object, no newline.
+///
+/// `client` is an address that the server itself saw or that its own trusted proxy reported; what a request's text
+/// claims is never in it.
+pub fn event(line: u64, event: &Event<'_>) -> String {
+    #[derive(Serialize)]
+    struct EventJson<'a> {
+        line: u64,
+        time: Option<f64>,
+        client: Option<std::net::IpAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        service: Option<&'a str>,
+        #[serde(flatten)]
+        request: Option<RequestJson>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    }
+    #[derive(Serialize)]
+    struct RequestJson {
+        method: Option<String>,
+        path: Option<String>,
+        status: Option<u16>,
+        bytes: Option<u64>,
+        duration: Option<f64>,
+    }
+    let told = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let json = match event {
+        Event::Request(request) => EventJson {
+            line,
+            time: Some(request.time.as_secs_f64()),
+            client: request.client,
+            service: None,
+            request: Some(RequestJson {
+                method: told(request.method),
+                path: told(request.path),
+                status: request.status,
+                bytes: request.bytes,
+                duration: request.duration_us.map(|us| us as f64 / 1e6),
+            }),
+            code: None,
+            text: None,
+        },
+        Event::Error(error) => EventJson {
+            line,
+            time: error.time.map(Time::as_secs_f64),
+            client: error.peer,
+            service: Some("error"),
+            request: None,
+            code: error.code,
+            text: told(error.text),
+        },
+        Event::Kernel(kernel) => EventJson {
+            line,
+            time: kernel.time.map(Time::as_secs_f64),
+            client: None,
+            service: Some("kernel"),
+            request: None,
+            code: None,
+            text: told(kernel.text),
+        },
+    };
+    serde_json::to_string(&json).expect("numbers and text serialize")
+}

@@ -56,7 +56,11 @@ fn carry_out(room: &mut Room<'_>, action: &Action) -> Result<String> {
         })
         .collect();
     match put_or_rebuild(room.firewall, room.ledger, room.now, &put) {
-        Ok(()) => Ok(format!("ban: {} {} in the kernel", put.len(), if put.len() == 1 { "prefix" } else { "prefixes" })),
+        Ok(()) => Ok(format!(
+            "ban: {} {} in the kernel",
+            put.len(),
+            if put.len() == 1 { "prefix" } else { "prefixes" }
+        )),
         Err(error) => {
             // Nothing of it stands: not in the book, and not in the kernel as far as it can still be reached.
             room.ledger.remove_bans(&bans)?;
