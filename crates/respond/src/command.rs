@@ -34,11 +34,14 @@ pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let words = words(command);
     let io = |source: rustix::io::Errno| Error::Io { path: command_path(&words), source: source.into() };
-    let output = rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(io)?;
+    let output =
+        rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(io)?;
     rustix::fs::ftruncate(&output, OUTPUT_ROOM).map_err(io)?;
-    rustix::fs::fcntl_add_seals(&output, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL).map_err(io)?;
+    rustix::fs::fcntl_add_seals(&output, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)
+        .map_err(io)?;
     let mut output = File::from(output);
-    let both = |file: &File| file.try_clone().map_err(|source| Error::Io { path: command_path(&words), source });
+    let both =
+        |file: &File| file.try_clone().map_err(|source| Error::Io { path: command_path(&words), source });
     command.stdout(both(&output)?).stderr(both(&output)?);
     let mut child = command.spawn().map_err(|source| Error::Io { path: command_path(&words), source })?;
     // Let go of the copies that `command` holds.
@@ -118,12 +121,15 @@ mod tests {
     fn a_command_that_does_not_end_is_killed_with_its_children() {
         let begun = Instant::now();
         let marker = format!("{}.5", 1_000_000 + std::process::id());
-        let error = run(&mut sh(&format!("sleep {marker} & sleep {marker}")), Duration::from_millis(200)).unwrap_err();
+        let error = run(&mut sh(&format!("sleep {marker} & sleep {marker}")), Duration::from_millis(200))
+            .unwrap_err();
         assert!(matches!(error, Error::Deadline { .. }), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(100));
         let left = crate::process::all().into_iter().filter(|pid| {
-            std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().ends_with(format!("{marker}\0").as_bytes())
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .unwrap_or_default()
+                .ends_with(format!("{marker}\0").as_bytes())
         });
         assert_eq!(left.count(), 0);
     }
@@ -134,7 +140,10 @@ mod tests {
         let said = run(&mut sh("sleep 3 & echo started"), Duration::from_secs(10)).unwrap();
         assert_eq!(said, "started");
         assert!(begun.elapsed() < Duration::from_secs(2));
-        let error = run(&mut sh("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 3"), Duration::from_secs(10));
+        let error = run(
+            &mut sh("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 3"),
+            Duration::from_secs(10),
+        );
         let Err(Error::Command { status, output, .. }) = error else { panic!("{error:?}") };
         assert_eq!((status.as_str(), output.len() <= OUTPUT_BYTES), ("exit code 3", true));
         assert!(output.ends_with("line 2999"), "{output}");

@@ -95,13 +95,15 @@ impl Engine {
             Ok(safe) => record.plan = safe,
             Err(refusals) => {
                 record.state = ActionState::Refused;
-                record.notes = refusals.iter().map(|refusal| format!("{}: {}", refusal.rule, refusal.text.en)).collect();
+                record.notes =
+                    refusals.iter().map(|refusal| format!("{}: {}", refusal.rule, refusal.text.en)).collect();
                 record.id = self.ledger.intend(&record)?;
                 return Ok(record);
             }
         }
         record.id = self.ledger.intend(&record)?;
-        let mut progress = Progress { steps: vec![StepProgress::Ahead; record.plan.steps.len()], respawn: None };
+        let mut progress =
+            Progress { steps: vec![StepProgress::Ahead; record.plan.steps.len()], respawn: None };
         for index in 0..record.plan.steps.len() {
             let step = record.plan.steps[index].clone();
             let form = form(&step);
@@ -120,7 +122,9 @@ impl Engine {
                     record.notes.push(format!("{}: could not: {error}", form.id));
                     if form.needed {
                         record.notes.extend(
-                            record.plan.steps[index + 1..].iter().map(|step| format!("{}: left out after that", step.id())),
+                            record.plan.steps[index + 1..]
+                                .iter()
+                                .map(|step| format!("{}: left out after that", step.id())),
                         );
                         break;
                     }
@@ -144,8 +148,14 @@ impl Engine {
         step: &Action,
         again: bool,
     ) -> Result<String> {
-        let mut room =
-            Room { now, ledger: self.ledger.as_mut(), firewall: self.firewall.as_mut(), record, progress, again };
+        let mut room = Room {
+            now,
+            ledger: self.ledger.as_mut(),
+            firewall: self.firewall.as_mut(),
+            record,
+            progress,
+            again,
+        };
         (form(step).carry_out)(&mut room, step)
     }
 
@@ -196,11 +206,22 @@ impl Engine {
     pub fn confirm(&mut self, now: Time, id: ActionId) -> Result<ActionRecord> {
         let mut record = self.open_action(id)?;
         if record.state != ActionState::Done || !has_gate(&record) {
-            return Err(Error::NoSuchAction { id: id.0, why: "it does not wait for a confirmation".to_owned() });
+            return Err(Error::NoSuchAction {
+                id: id.0,
+                why: "it does not wait for a confirmation".to_owned(),
+            });
         }
-        if record.plan.steps.iter().any(|step| matches!(step, Action::AcceptOnlyFrom { .. }) && gate(&record, step, now).is_none()) {
+        if record
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Action::AcceptOnlyFrom { .. }) && gate(&record, step, now).is_none())
+        {
             let record = self.take_back(now, record, ActionState::Undone)?;
-            return Err(Error::NoSuchAction { id: record.id.0, why: "its time for confirmation was over, it is undone".to_owned() });
+            return Err(Error::NoSuchAction {
+                id: record.id.0,
+                why: "its time for confirmation was over, it is undone".to_owned(),
+            });
         }
         record.state = ActionState::Worked;
         record.changed = now;
@@ -239,9 +260,15 @@ impl Engine {
     /// Takes every ban of a prefix out, whichever action made it; returns those that it found.
     pub fn unban(&mut self, now: Time, prefix: Prefix) -> Result<Vec<Ban>> {
         let prefix = safety::canonical_prefix(&prefix);
-        let (gone, left): (Vec<Ban>, Vec<Ban>) = self.ledger.bans()?.into_iter().partition(|ban| ban.prefix == prefix);
+        let (gone, left): (Vec<Ban>, Vec<Ban>) =
+            self.ledger.bans()?.into_iter().partition(|ban| ban.prefix == prefix);
         self.ledger.remove_bans(&gone)?;
-        put_back_what_is_left(self.firewall.as_mut(), self.ledger.as_mut(), now, gone.iter().map(Target::of).collect())?;
+        put_back_what_is_left(
+            self.firewall.as_mut(),
+            self.ledger.as_mut(),
+            now,
+            gone.iter().map(Target::of).collect(),
+        )?;
         for id in gone.iter().map(|ban| ban.action).collect::<BTreeSet<_>>() {
             let Some(mut record) = self.ledger.action(id)? else { continue };
             record.notes.push(format!("unbanned by hand: {prefix}"));
@@ -257,22 +284,31 @@ impl Engine {
     /// Ends what is over: the kernel has dropped the bans by itself already, the book follows. Gates that nobody
     /// confirmed are undone. Returns the actions that changed.
     pub fn expire(&mut self, now: Time) -> Result<Vec<ActionRecord>> {
-        let (over, left): (Vec<Ban>, Vec<Ban>) = self.ledger.bans()?.into_iter().partition(|ban| ban.until <= now);
+        let (over, left): (Vec<Ban>, Vec<Ban>) =
+            self.ledger.bans()?.into_iter().partition(|ban| ban.until <= now);
         let mut changed = Vec::new();
         if !over.is_empty() {
             self.ledger.remove_bans(&over)?;
-            put_back_what_is_left(self.firewall.as_mut(), self.ledger.as_mut(), now, over.iter().map(Target::of).collect())?;
+            put_back_what_is_left(
+                self.firewall.as_mut(),
+                self.ledger.as_mut(),
+                now,
+                over.iter().map(Target::of).collect(),
+            )?;
         }
         let has_ended: BTreeSet<ActionId> = over.iter().map(|ban| ban.action).collect();
         for mut record in self.ledger.open_actions()? {
             let lapsed = record.state == ActionState::Done
-                && record.plan.steps.iter().any(|step| matches!(step, Action::AcceptOnlyFrom { .. }) && gate(&record, step, now).is_none());
+                && record.plan.steps.iter().any(|step| {
+                    matches!(step, Action::AcceptOnlyFrom { .. }) && gate(&record, step, now).is_none()
+                });
             if lapsed {
                 record.notes.push("nobody confirmed it in time".to_owned());
                 changed.push(self.take_back(now, record, ActionState::Undone)?);
                 continue;
             }
-            let bans_are_over = has_ended.contains(&record.id) && !left.iter().any(|ban| ban.action == record.id);
+            let bans_are_over =
+                has_ended.contains(&record.id) && !left.iter().any(|ban| ban.action == record.id);
             if bans_are_over && !has_gate(&record) {
                 if record.state == ActionState::Worked {
                     record.notes.push("it worked, and its time is over".to_owned());
@@ -319,19 +355,25 @@ impl Engine {
                 self.firewall.rebuild(&wanted)?;
             }
             Ok(Some(held)) => {
-                report.foreign = held.bans.keys().filter(|target| !wanted.bans.contains_key(target)).cloned().collect();
+                report.foreign =
+                    held.bans.keys().filter(|target| !wanted.bans.contains_key(target)).cloned().collect();
                 let mut put = BTreeMap::new();
                 for (target, time) in &wanted.bans {
                     match held.bans.get(target) {
                         None => report.restored.push(target.clone()),
-                        Some(ban) if ban.remaining.is_some_and(|left| left.abs_diff(*time) <= DRIFT) => continue,
+                        Some(ban) if ban.remaining.is_some_and(|left| left.abs_diff(*time) <= DRIFT) => {
+                            continue;
+                        }
                         Some(_) => report.retimed.push(target.clone()),
                     }
                     put.insert(target.clone(), *time);
                 }
                 let gates: BTreeSet<ActionId> = wanted.gates.iter().map(|gate| gate.action).collect();
                 let same_gates = gates == held.gates.iter().copied().collect();
-                if nothing && held == crate::Held::default() || nothing && !report.foreign.is_empty() || !same_gates {
+                if !same_gates {
+                    report.rebuilt = Some("a gate was missing, or one too many".to_owned());
+                }
+                if nothing || !same_gates {
                     self.firewall.rebuild(&wanted)?;
                 } else {
                     if !report.foreign.is_empty() {
@@ -367,7 +409,9 @@ impl Engine {
                     match self.step(now, &record, &mut progress, step, true) {
                         Ok(said) => record.notes.push(format!("found half-way at start: {said}")),
                         Err(Error::Ledger(error)) => return Err(error.into()),
-                        Err(error) => record.notes.push(format!("found half-way at start: {}: could not: {error}", step.id())),
+                        Err(error) => record
+                            .notes
+                            .push(format!("found half-way at start: {}: could not: {error}", step.id())),
                     }
                     stands = true;
                 }
@@ -464,10 +508,14 @@ pub(crate) fn put_back_what_is_left(
     now: Time,
     targets: Vec<Target>,
 ) -> Result<()> {
-    let wanted = wanted_bans(&ledger.bans()?, now);
-    let (kept, gone): (Vec<Target>, Vec<Target>) = targets.into_iter().partition(|target| wanted.contains_key(target));
-    let kept: BTreeMap<Target, Duration> =
-        kept.into_iter().filter_map(|target| wanted.get(&target).map(|time| (target.clone(), *time))).collect();
+    let prefixes: Vec<Prefix> = targets.iter().map(|target| target.prefix).collect();
+    let wanted = wanted_bans(&ledger.bans_of(&prefixes)?, now);
+    let (kept, gone): (Vec<Target>, Vec<Target>) =
+        targets.into_iter().partition(|target| wanted.contains_key(target));
+    let kept: BTreeMap<Target, Duration> = kept
+        .into_iter()
+        .filter_map(|target| wanted.get(&target).map(|time| (target.clone(), *time)))
+        .collect();
     let mut outcome = if gone.is_empty() { Ok(()) } else { firewall.remove(&gone) };
     if outcome.is_ok() && !kept.is_empty() {
         outcome = firewall.put(&kept);

@@ -53,7 +53,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// One message: `head` is the payload that precedes the attributes (nfgenmsg, inet_diag_req_v2).
-    pub(crate) fn message(&mut self, kind: u16, flags: u16, seq: u32, head: &[u8], body: impl FnOnce(&mut Writer)) {
+    pub(crate) fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        seq: u32,
+        head: &[u8],
+        body: impl FnOnce(&mut Writer),
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -96,7 +103,8 @@ impl Writer {
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(&(kind | NLA_F_NESTED).to_ne_bytes());
         body(self);
-        let len = u16::try_from(self.bytes.len() - start).expect("lists are cut below 64 KiB by their writer");
+        let len =
+            u16::try_from(self.bytes.len() - start).expect("lists are cut below 64 KiB by their writer");
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
     }
 
@@ -223,10 +231,47 @@ impl Netlink {
                     NLMSG_ERROR => return refusal(&message).map_or(Ok(whole), Err),
                     NLMSG_DONE => {
                         // A dump that fails midway says so in its last message.
-                        let errno = message.payload.get(0..4).map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
-                        return if errno < 0 { Err(Refused { errno: -errno, said: None }) } else { Ok(whole) };
+                        let errno = message
+                            .payload
+                            .get(0..4)
+                            .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+                        return if errno < 0 {
+                            Err(Refused { errno: -errno, said: None })
+                        } else {
+                            Ok(whole)
+                        };
                     }
                     kind => each(kind, message.payload),
+                }
+            }
+        }
+    }
+
+    /// Sends several questions that each have one answer or none, and hands over the payloads of those that have.
+    /// `no_answer` is the error that means none.
+    pub(crate) fn ask_many(
+        &mut self,
+        writer: &Writer,
+        no_answer: i32,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        self.discard();
+        self.socket.send(&writer.bytes, 0).map_err(|error| Refused::from_io(&error))?;
+        loop {
+            let len = match self.recv(rustix::net::RecvFlags::DONTWAIT) {
+                Ok(len) => len,
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(Refused { errno: errno.raw_os_error(), said: None }),
+            };
+            for message in messages(&self.answer[..len]) {
+                match message.kind {
+                    NLMSG_ERROR => {
+                        if let Some(refused) = refusal(&message).filter(|refused| refused.errno != no_answer)
+                        {
+                            return Err(refused);
+                        }
+                    }
+                    _ => each(message.payload),
                 }
             }
         }
@@ -265,7 +310,8 @@ fn refusal(message: &Message<'_>) -> Option<Refused> {
     if errno == 0 {
         return None;
     }
-    let quoted = message.payload.get(4..8).map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as usize);
+    let quoted =
+        message.payload.get(4..8).map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as usize);
     let skip = if message.flags & NLM_F_CAPPED == 0 { 4 + aligned(quoted) } else { 4 + HEADER };
     let said = (message.flags & NLM_F_ACK_TLVS != 0)
         .then(|| attr_of(message.payload.get(skip..)?, NLMSGERR_ATTR_MSG).and_then(as_str).map(str::to_owned))

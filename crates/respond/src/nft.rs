@@ -35,7 +35,8 @@ use toban_model::{ActionId, Prefix};
 
 use crate::firewall::{Firewall, Gate, Held, KernelBan, Target, Wanted};
 use crate::netlink::{
-    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Netlink, Refused, Writer, as_str, as_u32, as_u64, attr_of, attrs,
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Netlink, Refused, Writer, as_str, as_u32, as_u64,
+    attr_of, attrs,
 };
 use crate::{Error, Result};
 
@@ -59,8 +60,8 @@ const GATES_MAX: usize = 16;
 const ELEMENTS_PER_MESSAGE: usize = 1_000;
 /// Bytes of one transaction: fits the send buffer of a process that may not exceed Debian's wmem_max.
 const TRANSACTION_BYTES: usize = 300_000;
-/// Up to so many targets are looked up one by one; beyond, whole sets are read.
-const LOOKUPS_MAX: usize = 64;
+/// Bans that are looked up in one request: their answers have to fit the receive buffer together.
+const LOOKUPS_PER_REQUEST: usize = 32;
 /// A dump that is cut by changes in between is asked for again so many times.
 const DUMP_TRIES: u32 = 8;
 /// An element that the kernel drops between our look and our change fails the transaction; look again, so often.
@@ -141,6 +142,11 @@ const TYPE_IPADDR: u32 = 7;
 const TYPE_IP6ADDR: u32 = 8;
 const TYPE_INET_SERVICE: u32 = 13;
 
+/// An element's key: the bytes of a network's first address, or of a port.
+type Key = Vec<u8>;
+/// Keys with their times.
+type Elements = Vec<(Key, Option<Duration>)>;
+
 /// The real packet filter.
 pub struct Nftables {
     netlink: Netlink,
@@ -187,8 +193,11 @@ impl BanSet {
         };
         let len = parts.next()?.parse().ok().filter(|len| *len <= if v6 { 128 } else { 32 })?;
         let rest: Vec<&str> = parts.collect();
-        let ports =
-            if rest == ["all"] { vec![] } else { rest.iter().map(|p| p.parse().ok()).collect::<Option<Vec<u16>>>()? };
+        let ports = if rest == ["all"] {
+            vec![]
+        } else {
+            rest.iter().map(|p| p.parse().ok()).collect::<Option<Vec<u16>>>()?
+        };
         let set = BanSet { v6, len, ports };
         (set.name() == name).then_some(set)
     }
@@ -320,7 +329,8 @@ fn to_ports(set: &str) -> Vec<Expr> {
 
 fn ban_rule(set: &BanSet) -> Vec<Expr> {
     let any = if set.v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-    let mask = Prefix::new(any, set.len).map(|prefix| mask_of(&prefix)).expect("lengths were checked by the parser");
+    let mask =
+        Prefix::new(any, set.len).map(|prefix| mask_of(&prefix)).expect("lengths were checked by the parser");
     let mut exprs = masked_source(set.v6, set.len, &mask);
     exprs.push(lookup(&set.name()));
     if !set.ports.is_empty() {
@@ -337,8 +347,7 @@ fn gate_rules(gate: &Gate) -> Vec<Vec<Expr>> {
         .from
         .iter()
         .map(|from| {
-            let mut exprs =
-                masked_source(matches!(from, Prefix::V6(_)), from.prefix_len(), &mask_of(from));
+            let mut exprs = masked_source(matches!(from, Prefix::V6(_)), from.prefix_len(), &mask_of(from));
             exprs.push(cmp(CMP_EQ, &key_of(from)));
             exprs.extend(to_ports(&name));
             exprs.push(verdict(NF_ACCEPT));
@@ -388,7 +397,9 @@ fn same_rule(kernel: &[u8], ours: &[Expr]) -> bool {
 /// Whether each attribute of `ours` is among `theirs`. Values that are themselves attributes differ in the nested
 /// flag from kernel to kernel, so they are compared with that bit cleared.
 fn covers(theirs: &[u8], ours: &[u8]) -> bool {
-    attrs(ours).all(|(kind, value)| attr_of(theirs, kind).is_some_and(|found| without_nested_flag(found) == without_nested_flag(value)))
+    attrs(ours).all(|(kind, value)| {
+        attr_of(theirs, kind).is_some_and(|found| without_nested_flag(found) == without_nested_flag(value))
+    })
 }
 
 fn without_nested_flag(value: &[u8]) -> Vec<u8> {
@@ -508,7 +519,7 @@ impl Batch {
         }
     }
 
-    fn elements(&mut self, kind: u16, set: &str, elements: &[(Vec<u8>, Option<Duration>)]) {
+    fn elements(&mut self, kind: u16, set: &str, elements: &[(Key, Option<Duration>)]) {
         for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
             let flags = if kind == NEWSETELEM { NLM_F_CREATE } else { 0 };
             self.add(kind, flags, |w| {
@@ -577,7 +588,13 @@ impl Nftables {
         Ok(nft)
     }
 
-    fn dump(&mut self, doing: &'static str, kind: u16, body: impl Fn(&mut Writer), mut each: impl FnMut(&[u8])) -> Result<bool> {
+    fn dump(
+        &mut self,
+        doing: &'static str,
+        kind: u16,
+        body: impl Fn(&mut Writer),
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<bool> {
         let seq = self.netlink.seq();
         let mut writer = Writer::default();
         writer.message(kind, NLM_F_DUMP, seq, &[NFPROTO_INET, 0, 0, 0], |w| body(w));
@@ -604,9 +621,14 @@ impl Nftables {
     }
 
     fn table_exists(&mut self) -> Result<bool> {
-        self.dump_whole("list tables", GETTABLE, |_| {}, |found: &mut bool, payload| {
-            *found |= attr_of(payload, TABLE_NAME).and_then(as_str) == Some(TABLE);
-        })
+        self.dump_whole(
+            "list tables",
+            GETTABLE,
+            |_| {},
+            |found: &mut bool, payload| {
+                *found |= attr_of(payload, TABLE_NAME).and_then(as_str) == Some(TABLE);
+            },
+        )
     }
 
     /// What the table consists of, after having made sure that each part does what it should: a set that no rule
@@ -615,21 +637,27 @@ impl Nftables {
         if !self.table_exists()? {
             return Ok(None);
         }
-        let chains = self.dump_whole("list chains", GETCHAIN, |_| {}, |found: &mut Vec<(String, bool)>, payload| {
-            if attr_of(payload, CHAIN_TABLE).and_then(as_str) != Some(TABLE) {
-                return;
-            }
-            let name = attr_of(payload, CHAIN_NAME).and_then(as_str).unwrap_or_default().to_owned();
-            let hook = attr_of(payload, CHAIN_HOOK).unwrap_or(&[]);
-            let priority = attr_of(hook, HOOK_PRIORITY).and_then(as_u32).map(u32::cast_signed);
-            let wanted = match name.as_str() {
-                BANS => Some(PRIORITY_RAW),
-                GATES => Some(PRIORITY_RAW + 1),
-                _ => None,
-            };
-            let good = attr_of(hook, HOOK_NUM).and_then(as_u32) == Some(HOOK_PREROUTING) && priority == wanted;
-            found.push((name, good));
-        })?;
+        let chains = self.dump_whole(
+            "list chains",
+            GETCHAIN,
+            |_| {},
+            |found: &mut Vec<(String, bool)>, payload| {
+                if attr_of(payload, CHAIN_TABLE).and_then(as_str) != Some(TABLE) {
+                    return;
+                }
+                let name = attr_of(payload, CHAIN_NAME).and_then(as_str).unwrap_or_default().to_owned();
+                let hook = attr_of(payload, CHAIN_HOOK).unwrap_or(&[]);
+                let priority = attr_of(hook, HOOK_PRIORITY).and_then(as_u32).map(u32::cast_signed);
+                let wanted = match name.as_str() {
+                    BANS => Some(PRIORITY_RAW),
+                    GATES => Some(PRIORITY_RAW + 1),
+                    _ => None,
+                };
+                let good =
+                    attr_of(hook, HOOK_NUM).and_then(as_u32) == Some(HOOK_PREROUTING) && priority == wanted;
+                found.push((name, good));
+            },
+        )?;
         for chain in [BANS, GATES] {
             if !chains.iter().any(|(name, good)| name == chain && *good) {
                 return Err(Error::Gone { what: format!("chain {chain} is missing or hooked elsewhere") });
@@ -645,7 +673,10 @@ impl Nftables {
             |found: &mut Vec<(String, u32)>, payload| {
                 if attr_of(payload, SET_TABLE).and_then(as_str) == Some(TABLE) {
                     let flags = attr_of(payload, SET_FLAGS).and_then(as_u32).unwrap_or(0);
-                    found.push((attr_of(payload, SET_NAME).and_then(as_str).unwrap_or_default().to_owned(), flags));
+                    found.push((
+                        attr_of(payload, SET_NAME).and_then(as_str).unwrap_or_default().to_owned(),
+                        flags,
+                    ));
                 }
             },
         )?;
@@ -655,7 +686,9 @@ impl Nftables {
             let timed = flags & SET_FLAG_TIMEOUT != 0;
             if let Some(set) = BanSet::parse(name).filter(|_| timed) {
                 parts.sets.insert(set);
-            } else if let Some(action) = name.strip_prefix("gate_").and_then(|id| id.parse().ok()).filter(|_| timed) {
+            } else if let Some(action) =
+                name.strip_prefix("gate_").and_then(|id| id.parse().ok()).filter(|_| timed)
+            {
                 parts.gates.insert(ActionId(action));
             } else if name.starts_with("ports_") {
                 port_sets.insert(name.clone());
@@ -669,7 +702,10 @@ impl Nftables {
                 continue;
             }
             let mut ports: Vec<u16> = if port_sets.contains(&name) {
-                self.elements(&name)?.keys().filter_map(|key| Some(u16::from_be_bytes(key.as_slice().try_into().ok()?))).collect()
+                self.elements(&name)?
+                    .keys()
+                    .filter_map(|key| Some(u16::from_be_bytes(key.as_slice().try_into().ok()?)))
+                    .collect()
             } else {
                 vec![]
             };
@@ -680,10 +716,13 @@ impl Nftables {
         }
         let rules = self.rules(BANS)?;
         // A rule in front that accepts would switch off all that follow, so the chain has to be exactly ours.
-        let mut unseen: Vec<(&BanSet, Vec<Expr>)> = parts.sets.iter().map(|set| (set, ban_rule(set))).collect();
+        let mut unseen: Vec<(&BanSet, Vec<Expr>)> =
+            parts.sets.iter().map(|set| (set, ban_rule(set))).collect();
         for (_, rule) in &rules {
             let Some(at) = unseen.iter().position(|(_, ours)| same_rule(rule, ours)) else {
-                return Err(Error::Gone { what: "there is a foreign or changed rule in chain bans".to_owned() });
+                return Err(Error::Gone {
+                    what: "there is a foreign or changed rule in chain bans".to_owned(),
+                });
             };
             unseen.swap_remove(at);
         }
@@ -727,45 +766,41 @@ impl Nftables {
         )
     }
 
-    /// One element, without reading the whole set; the kernel says ENOENT if there is none.
-    fn element(&mut self, set: &str, key: &[u8]) -> Result<Option<Element>> {
-        let seq = self.netlink.seq();
-        let mut writer = Writer::default();
-        writer.message(GETSETELEM, NLM_F_ACK, seq, &[NFPROTO_INET, 0, 0, 0], |w| {
-            w.attr_str(ELEMENTS_TABLE, TABLE);
-            w.attr_str(ELEMENTS_SET, set);
-            w.nest(ELEMENTS, |w| w.nest(LIST_ELEM, |w| w.nest(ELEMENT_KEY, |w| w.attr(DATA_VALUE, key))));
-        });
+    /// Those of the targets that the kernel holds. Each is looked up by its key, many in one request: the kernel's
+    /// dump of a hash set starts over for each page, so that reading a large one takes time by its square.
+    fn present<'a>(
+        &mut self,
+        targets: impl Iterator<Item = &'a Target>,
+    ) -> Result<BTreeMap<Target, Element>> {
         let mut found = BTreeMap::new();
-        match self.netlink.ask(&writer, |_, payload| collect_elements(payload.get(4..).unwrap_or(&[]), &mut found)) {
-            Ok(_) => Ok(found.remove(key)),
-            Err(error) if error.errno == ENOENT => Ok(None),
-            Err(error) => Err(refused("look up a ban", error)),
-        }
-    }
-
-    /// Those of the targets that the kernel holds.
-    fn present<'a>(&mut self, targets: impl ExactSizeIterator<Item = &'a Target>) -> Result<BTreeMap<Target, Element>> {
-        let mut found = BTreeMap::new();
-        if targets.len() <= LOOKUPS_MAX {
-            for target in targets {
-                let set = BanSet::of(target);
-                if self.parts.sets.contains(&set)
-                    && let Some(element) = self.element(&set.name(), &key_of(&target.prefix))?
-                {
-                    found.insert(target.clone(), element);
-                }
+        let mut targets = targets.filter(|target| self.parts.sets.contains(&BanSet::of(target))).peekable();
+        while targets.peek().is_some() {
+            let mut writer = Writer::default();
+            for target in targets.by_ref().take(LOOKUPS_PER_REQUEST) {
+                let seq = self.netlink.seq();
+                writer.message(GETSETELEM, 0, seq, &[NFPROTO_INET, 0, 0, 0], |w| {
+                    w.attr_str(ELEMENTS_TABLE, TABLE);
+                    w.attr_str(ELEMENTS_SET, &BanSet::of(target).name());
+                    w.nest(ELEMENTS, |w| {
+                        w.nest(LIST_ELEM, |w| {
+                            w.nest(ELEMENT_KEY, |w| w.attr(DATA_VALUE, &key_of(&target.prefix)));
+                        });
+                    });
+                });
             }
-            return Ok(found);
-        }
-        let targets: BTreeSet<&Target> = targets.collect();
-        let sets: BTreeSet<BanSet> = targets.iter().map(|target| BanSet::of(target)).collect();
-        for set in sets.intersection(&self.parts.sets.clone()) {
-            for (key, element) in self.elements(&set.name())? {
-                if let Some(target) = set.target(&key).filter(|target| targets.contains(target)) {
-                    found.insert(target, element);
-                }
-            }
+            self.netlink
+                .ask_many(&writer, ENOENT, |payload| {
+                    let payload = payload.get(4..).unwrap_or(&[]);
+                    let set = attr_of(payload, ELEMENTS_SET).and_then(as_str).and_then(BanSet::parse);
+                    let mut elements = BTreeMap::new();
+                    collect_elements(payload, &mut elements);
+                    for (key, element) in elements {
+                        if let Some(target) = set.as_ref().and_then(|set| set.target(&key)) {
+                            found.insert(target, element);
+                        }
+                    }
+                })
+                .map_err(|error| refused("look up bans", error))?;
         }
         Ok(found)
     }
@@ -779,10 +814,18 @@ impl Nftables {
             let port_lists: BTreeSet<&Vec<u16>> = parts.sets.iter().map(|set| &set.ports).collect();
             let new_list = !port_lists.contains(&set.ports);
             if new_list && port_lists.len() >= PORT_LISTS_MAX {
-                return Err(Error::TooMany { what: "different lists of ports", value: port_lists.len() + 1, limit: PORT_LISTS_MAX });
+                return Err(Error::TooMany {
+                    what: "different lists of ports",
+                    value: port_lists.len() + 1,
+                    limit: PORT_LISTS_MAX,
+                });
             }
             if set.ports.len() > PORTS_MAX {
-                return Err(Error::TooMany { what: "ports in one ban", value: set.ports.len(), limit: PORTS_MAX });
+                return Err(Error::TooMany {
+                    what: "ports in one ban",
+                    value: set.ports.len(),
+                    limit: PORTS_MAX,
+                });
             }
             batch.ban_set(set, new_list && !set.ports.is_empty(), self.counts_elements);
             parts.sets.insert(set.clone());
@@ -792,7 +835,12 @@ impl Nftables {
 
     /// One round of changes. Elements are grouped by set, and the transaction is cut where it grows too large;
     /// the parts come with the first piece, so no piece ever stands without its rule.
-    fn change(&mut self, remove: &[&Target], put: &BTreeMap<&Target, Duration>, replace_all: Option<&[Gate]>) -> Result<(), Unable> {
+    fn change(
+        &mut self,
+        remove: &[&Target],
+        put: &BTreeMap<&Target, Duration>,
+        replace_all: Option<&[Gate]>,
+    ) -> Result<(), Unable> {
         let mut parts = if replace_all.is_some() { Parts::default() } else { self.parts.clone() };
         let table_is_new = parts == Parts::default();
         let mut batch = Batch::begin(&mut self.netlink);
@@ -815,7 +863,7 @@ impl Nftables {
             batch.gate(gate);
             parts.gates.insert(gate.action);
         }
-        let mut groups: BTreeMap<(u16, BanSet), Vec<(Vec<u8>, Option<Duration>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<(u16, BanSet), Elements> = BTreeMap::new();
         for target in remove {
             groups.entry((1, BanSet::of(target))).or_default().push((key_of(&target.prefix), None));
         }
@@ -864,7 +912,9 @@ struct Element {
 
 fn collect_elements(payload: &[u8], found: &mut BTreeMap<Vec<u8>, Element>) {
     for (_, element) in attr_of(payload, ELEMENTS).into_iter().flat_map(attrs) {
-        let Some(key) = attr_of(element, ELEMENT_KEY).and_then(|key| attr_of(key, DATA_VALUE)) else { continue };
+        let Some(key) = attr_of(element, ELEMENT_KEY).and_then(|key| attr_of(key, DATA_VALUE)) else {
+            continue;
+        };
         // With one expression older and newer kernels say it in one attribute, with several in a list.
         let counter = attr_of(element, ELEMENT_EXPR)
             .or_else(|| attr_of(element, ELEMENT_EXPRESSIONS).and_then(|list| attr_of(list, LIST_ELEM)))
@@ -900,7 +950,7 @@ impl Nftables {
         let mut missing = bans.iter().filter(|(target, time)| {
             !present.get(target).is_some_and(|element| {
                 element.remaining.is_some_and(|left| left + TIME_SLACK + TIME_SLACK >= **time)
-            // One that was asked for a moment only may have ended before we looked.
+                // One that was asked for a moment only may have ended before we looked.
             }) && **time > TIME_SLACK
         });
         let Some((first, _)) = missing.next() else { return Ok(()) };
@@ -925,7 +975,9 @@ impl Nftables {
             Err(Unable::Other(error)) => Err(error),
             Err(Unable::Kernel(error)) if error.errno == ENOENT => self.is_still_whole().map(|()| false),
             // Linux before 5.7 has no counters in set elements: the rule's own counter has to do.
-            Err(Unable::Kernel(error)) if self.counts_elements && matches!(error.errno, EINVAL | EOPNOTSUPP) => {
+            Err(Unable::Kernel(error))
+                if self.counts_elements && matches!(error.errno, EINVAL | EOPNOTSUPP) =>
+            {
                 self.counts_elements = false;
                 Ok(false)
             }
@@ -984,7 +1036,8 @@ impl Firewall for Nftables {
             let mut new = BTreeMap::new();
             for (target, time) in bans {
                 match present.get(target) {
-                    Some(element) if element.remaining.is_some_and(|left| left.abs_diff(*time) <= TIME_SLACK) => {}
+                    Some(element)
+                        if element.remaining.is_some_and(|left| left.abs_diff(*time) <= TIME_SLACK) => {}
                     Some(_) => {
                         old.push(target);
                         new.insert(target, *time);
@@ -1016,16 +1069,26 @@ impl Firewall for Nftables {
         }
         match self.present(targets.iter())?.len() {
             0 => Ok(()),
-            left => Err(Error::TooMany { what: "bans still in the kernel after removal", value: left, limit: 0 }),
+            left => {
+                Err(Error::TooMany { what: "bans still in the kernel after removal", value: left, limit: 0 })
+            }
         }
     }
 
     fn put_gate(&mut self, gate: &Gate) -> Result<()> {
         if gate.from.len() > GATE_FROM_MAX {
-            return Err(Error::TooMany { what: "prefixes in one gate", value: gate.from.len(), limit: GATE_FROM_MAX });
+            return Err(Error::TooMany {
+                what: "prefixes in one gate",
+                value: gate.from.len(),
+                limit: GATE_FROM_MAX,
+            });
         }
         if self.parts.gates.len() >= GATES_MAX && !self.parts.gates.contains(&gate.action) {
-            return Err(Error::TooMany { what: "gates", value: self.parts.gates.len() + 1, limit: GATES_MAX });
+            return Err(Error::TooMany {
+                what: "gates",
+                value: self.parts.gates.len() + 1,
+                limit: GATES_MAX,
+            });
         }
         let mut batch = Batch::begin(&mut self.netlink);
         batch.table();
@@ -1096,7 +1159,8 @@ impl Firewall for Nftables {
 
     fn rebuild(&mut self, wanted: &Wanted) -> Result<()> {
         for _ in 0..RACE_TRIES {
-            let put: BTreeMap<&Target, Duration> = wanted.bans.iter().map(|(target, time)| (target, *time)).collect();
+            let put: BTreeMap<&Target, Duration> =
+                wanted.bans.iter().map(|(target, time)| (target, *time)).collect();
             let outcome = self.change(&[], &put, Some(&wanted.gates));
             if self.settle("rebuild toban's table", outcome)? {
                 break;
@@ -1108,7 +1172,11 @@ impl Firewall for Nftables {
         self.verify(&wanted.bans)?;
         for gate in &wanted.gates {
             if !self.gate_holds(gate.action)? {
-                return Err(Error::NotInKernel { missing: 1, of: wanted.gates.len(), first: gate_name(gate.action) });
+                return Err(Error::NotInKernel {
+                    missing: 1,
+                    of: wanted.gates.len(),
+                    first: gate_name(gate.action),
+                });
             }
         }
         Ok(())

@@ -47,7 +47,9 @@ pub(crate) fn runs(id: ProcessId) -> bool {
 /// This process and those that it descends from: none of them is ever stopped.
 pub(crate) fn own_line() -> Vec<u32> {
     let mut line = vec![std::process::id()];
-    while let Some(parent) = line.last().and_then(|pid| stat(*pid)).map(|stat| stat.parent).filter(|pid| *pid > 0) {
+    while let Some(parent) =
+        line.last().and_then(|pid| stat(*pid)).map(|stat| stat.parent).filter(|pid| *pid > 0)
+    {
         line.push(parent);
     }
     line
@@ -86,7 +88,8 @@ pub(crate) struct Held {
 /// Holds a process, if it is still the one. `Ok(None)`: it is gone.
 pub(crate) fn hold(id: ProcessId) -> Result<Option<Held>> {
     let no = |why: &str| Error::NotThatProcess { pid: id.pid, why: why.to_owned() };
-    let pid = i32::try_from(id.pid).ok().and_then(Pid::from_raw).ok_or_else(|| no("that is no process number"))?;
+    let pid =
+        i32::try_from(id.pid).ok().and_then(Pid::from_raw).ok_or_else(|| no("that is no process number"))?;
     if id.pid <= 2 || own_line().contains(&id.pid) {
         return Err(no("it is the system's first, toban itself or one that toban descends from"));
     }
@@ -108,7 +111,9 @@ impl Held {
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         match rustix::process::pidfd_send_signal(&self.fd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(errno) => Err(Error::NotThatProcess { pid: self.id.pid, why: format!("it takes no signal: {errno}") }),
+            Err(errno) => {
+                Err(Error::NotThatProcess { pid: self.id.pid, why: format!("it takes no signal: {errno}") })
+            }
         }
     }
 

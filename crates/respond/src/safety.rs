@@ -115,8 +115,19 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: "own-address",
-        text: Text::fixed("This host's own addresses are never banned.", "このホスト自身のアドレスは遮断しません。"),
-        look: |case, refuse| addresses(case, &case.protected.own, refuse, "an address of this host", "このホスト自身のアドレス"),
+        text: Text::fixed(
+            "This host's own addresses are never banned.",
+            "このホスト自身のアドレスは遮断しません。",
+        ),
+        look: |case, refuse| {
+            addresses(
+                case,
+                &case.protected.own,
+                refuse,
+                "an address of this host",
+                "このホスト自身のアドレス",
+            );
+        },
     },
     Rule {
         id: "gateway",
@@ -125,8 +136,19 @@ pub static RULES: &[Rule] = &[
     },
     Rule {
         id: "resolver",
-        text: Text::fixed("Name servers that this host asks are never banned.", "このホストが使うネームサーバーは遮断しません。"),
-        look: |case, refuse| addresses(case, &case.protected.resolvers, refuse, "a name server of this host", "このホストが使うネームサーバー"),
+        text: Text::fixed(
+            "Name servers that this host asks are never banned.",
+            "このホストが使うネームサーバーは遮断しません。",
+        ),
+        look: |case, refuse| {
+            addresses(
+                case,
+                &case.protected.resolvers,
+                refuse,
+                "a name server of this host",
+                "このホストが使うネームサーバー",
+            );
+        },
     },
     Rule {
         id: "balancer",
@@ -134,12 +156,31 @@ pub static RULES: &[Rule] = &[
             "Proxies in front of this host are never banned: everybody comes through them.",
             "このホストの手前にあるプロキシは遮断しません。すべての利用者がそこを通ります。",
         ),
-        look: |case, refuse| addresses(case, &case.protected.balancers, refuse, "a load balancer or proxy in front of this host", "手前のロードバランサーまたはプロキシ"),
+        look: |case, refuse| {
+            addresses(
+                case,
+                &case.protected.balancers,
+                refuse,
+                "a load balancer or proxy in front of this host",
+                "手前のロードバランサーまたはプロキシ",
+            );
+        },
     },
     Rule {
         id: "login",
-        text: Text::fixed("Where somebody is logged in from is never banned.", "現在ログイン中の接続元は遮断しません。"),
-        look: |case, refuse| addresses(case, &case.protected.logins, refuse, "the source of a live login", "現在ログイン中の接続元"),
+        text: Text::fixed(
+            "Where somebody is logged in from is never banned.",
+            "現在ログイン中の接続元は遮断しません。",
+        ),
+        look: |case, refuse| {
+            addresses(
+                case,
+                &case.protected.logins,
+                refuse,
+                "the source of a live login",
+                "現在ログイン中の接続元",
+            );
+        },
     },
     Rule {
         id: "allowlist",
@@ -274,7 +315,9 @@ fn overlap(a: &Prefix, b: &Prefix) -> bool {
 
 fn plan_form(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
     let (prefixes, ports, prefix_limit) = match case.step {
-        Action::Ban { prefixes, ports, .. } | Action::EndSockets { prefixes, ports } => (prefixes, ports, PREFIXES_MAX),
+        Action::Ban { prefixes, ports, .. } | Action::EndSockets { prefixes, ports } => {
+            (prefixes, ports, PREFIXES_MAX)
+        }
         Action::AcceptOnlyFrom { ports, from, .. } => (from, ports, GATE_FROM_MAX),
         Action::Restart(_) => return,
     };
@@ -296,7 +339,10 @@ fn plan_form(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
             id.to_owned(),
             Text::new(
                 format!("{} ports are more than {PORTS_MAX}; name none for all of them", ports.len()),
-                format!("ポートが{}個あり、上限の{PORTS_MAX}個を超えています。すべてを対象にする場合は指定を省いてください", ports.len()),
+                format!(
+                    "ポートが{}個あり、上限の{PORTS_MAX}個を超えています。すべてを対象にする場合は指定を省いてください",
+                    ports.len()
+                ),
             ),
         );
     }
@@ -328,7 +374,11 @@ const SPECIAL: &[(Prefix, &str, &str)] = &[
     (v4(240, 0, 0, 0, 4), "the reserved and broadcast range", "予約済み・ブロードキャストの範囲"),
     (v6(0xfe80, 10), "link-local", "リンクローカル"),
     (v6(0xff00, 8), "multicast", "マルチキャスト"),
-    (Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)), "the unspecified address", "未指定アドレス"),
+    (
+        Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
+        "the unspecified address",
+        "未指定アドレス",
+    ),
     (Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)), "loopback", "ループバック"),
     // Whatever lies inside has become v4; what is left contains all of v4.
     (
@@ -349,7 +399,10 @@ fn special_range(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
 }
 
 fn hits(prefix: &Prefix, what: &dyn std::fmt::Display, en: &str, ja: &str) -> Text {
-    Text::new(format!("{prefix} would hit {what}, {en}"), format!("{prefix}は{what}({ja})を含むため対象にできません"))
+    Text::new(
+        format!("{prefix} would hit {what}, {en}"),
+        format!("{prefix}は{what}({ja})を含むため対象にできません"),
+    )
 }
 
 fn too_wide(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
@@ -414,8 +467,14 @@ fn usual_traffic(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
             refuse(
                 target.to_owned(),
                 Text::new(
-                    format!("{target} would cut off {requests} of {total} usual requests ({:.1} %)", share * 100.0),
-                    format!("{target}は通常時のリクエスト{total}件のうち{requests}件({:.1} %)を遮断します", share * 100.0),
+                    format!(
+                        "{target} would cut off {requests} of {total} usual requests ({:.1} %)",
+                        share * 100.0
+                    ),
+                    format!(
+                        "{target}は通常時のリクエスト{total}件のうち{requests}件({:.1} %)を遮断します",
+                        share * 100.0
+                    ),
                 ),
             );
         }
@@ -432,7 +491,8 @@ fn admin_port(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
     if case.by == Actor::Person {
         return;
     }
-    let touches_admin = |ports: &[u16]| ports.is_empty() || ports.iter().any(|port| ADMIN_PORTS.contains(port));
+    let touches_admin =
+        |ports: &[u16]| ports.is_empty() || ports.iter().any(|port| ADMIN_PORTS.contains(port));
     match case.step {
         Action::Ban { prefixes, ports, .. } if touches_admin(ports) => {
             for prefix in prefixes {
@@ -444,8 +504,12 @@ fn admin_port(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
                     refuse(
                         prefix.to_string(),
                         Text::new(
-                            format!("{prefix} is wider than /{narrow} and would lose port 22, too: name the service's ports"),
-                            format!("{prefix}は/{narrow}より広く、22番ポートも遮断されます。サービスのポートを指定してください"),
+                            format!(
+                                "{prefix} is wider than /{narrow} and would lose port 22, too: name the service's ports"
+                            ),
+                            format!(
+                                "{prefix}は/{narrow}より広く、22番ポートも遮断されます。サービスのポートを指定してください"
+                            ),
                         ),
                     );
                 }
@@ -453,7 +517,10 @@ fn admin_port(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
         }
         Action::AcceptOnlyFrom { ports, .. } if touches_admin(ports) => refuse(
             case.step.id().to_owned(),
-            Text::fixed("port 22 is never gated by the agent", "22番ポートの接続元をエージェントが限定することはありません"),
+            Text::fixed(
+                "port 22 is never gated by the agent",
+                "22番ポートの接続元をエージェントが限定することはありません",
+            ),
         ),
         _ => {}
     }
@@ -463,13 +530,19 @@ fn process(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
     let Action::Restart(Restart { service, master, supervisor }) = case.step else { return };
     let mut no = |en: &'static str, ja: &'static str| refuse(service.clone(), Text::fixed(en, ja));
     if master.pid <= 2 {
-        no("processes 0, 1 and 2 are the kernel's and the system's first", "プロセス0、1、2はカーネルとシステムの最初のプロセスです");
+        no(
+            "processes 0, 1 and 2 are the kernel's and the system's first",
+            "プロセス0、1、2はカーネルとシステムの最初のプロセスです",
+        );
     }
     if master.pid == std::process::id() {
         no("that is toban itself", "toban自身です");
     }
     if master.start_ticks == 0 {
-        no("without its start time a process may be another one", "起動時刻がないと、別のプロセスである可能性があります");
+        no(
+            "without its start time a process may be another one",
+            "起動時刻がないと、別のプロセスである可能性があります",
+        );
     }
     if names_sshd(service) {
         no("an SSH server is never stopped: it is the way in", "SSHサーバーは停止しません。管理用の入口です");
@@ -480,15 +553,24 @@ fn process(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
                 no("that is not a unit's name", "ユニット名として正しくありません");
             }
             if names_sshd(unit) {
-                no("an SSH server is never stopped: it is the way in", "SSHサーバーは停止しません。管理用の入口です");
+                no(
+                    "an SSH server is never stopped: it is the way in",
+                    "SSHサーバーは停止しません。管理用の入口です",
+                );
             }
         }
         Supervisor::Initd(path) => {
             if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
-                no("an init script is named by its absolute path", "initスクリプトは絶対パスで指定してください");
+                no(
+                    "an init script is named by its absolute path",
+                    "initスクリプトは絶対パスで指定してください",
+                );
             }
             if path.file_name().is_some_and(|name| names_sshd(&name.to_string_lossy())) {
-                no("an SSH server is never stopped: it is the way in", "SSHサーバーは停止しません。管理用の入口です");
+                no(
+                    "an SSH server is never stopped: it is the way in",
+                    "SSHサーバーは停止しません。管理用の入口です",
+                );
             }
         }
         Supervisor::CommandLine => {}
@@ -576,13 +658,19 @@ mod tests {
     fn the_whole_internet_hits_everything() {
         for everything in ["0.0.0.0/0", "::/0", "::ffff:0:0/96", "::/64"] {
             let refusals = check(&ban(&[everything], &[]), &protected(), Actor::Person).unwrap_err();
-            assert!(refusals.iter().any(|refusal| refusal.rule == "special-range"), "{everything}: {refusals:?}");
+            assert!(
+                refusals.iter().any(|refusal| refusal.rule == "special-range"),
+                "{everything}: {refusals:?}"
+            );
         }
     }
 
     #[test]
     fn a_plan_is_brought_to_one_form() {
-        let mut plan = ban(&["198.51.100.9/24", "::ffff:198.51.100.7/128", "10.1.0.0/17", "10.1.128.0/17"], &[443, 80, 443]);
+        let mut plan = ban(
+            &["198.51.100.9/24", "::ffff:198.51.100.7/128", "10.1.0.0/17", "10.1.128.0/17"],
+            &[443, 80, 443],
+        );
         let Action::Ban { for_s, .. } = &mut plan.steps[0] else { unreachable!() };
         *for_s = u64::MAX;
         let protected = Protected { logins: vec![], ..protected() };
@@ -596,15 +684,16 @@ mod tests {
 
     #[test]
     fn usual_traffic_is_not_cut_off() {
-        let mut protected = Protected::default();
-        protected.usual_peers = (0..100).map(|n| (IpAddr::from([198, 51, 100, n]), 100)).collect();
+        let usual_peers = (0..100).map(|n| (IpAddr::from([198, 51, 100, n]), 100)).collect();
+        let mut protected = Protected { usual_peers, ..Protected::default() };
         let refused = |plan: &Plan, protected: &Protected| check(plan, protected, Actor::Agent).is_err();
         assert!(refused(&ban(&["198.51.100.7/32"], &[80]), &protected), "1 % of the usual requests");
         assert!(!refused(&ban(&["198.51.100.200/32"], &[80]), &protected));
         protected.usual_peers.push(("203.0.113.1".parse().unwrap(), 5));
         assert!(!refused(&ban(&["203.0.113.1/32"], &[80]), &protected), "0.05 % is less than its share");
         // Little is known: one visit is nothing, a third of everything is somebody.
-        protected.usual_peers = vec![("203.0.113.1".parse().unwrap(), 2), ("203.0.113.9".parse().unwrap(), 40)];
+        protected.usual_peers =
+            vec![("203.0.113.1".parse().unwrap(), 2), ("203.0.113.9".parse().unwrap(), 40)];
         assert!(!refused(&ban(&["203.0.113.1/32"], &[80]), &protected));
         assert!(refused(&ban(&["203.0.113.0/28"], &[80]), &protected));
     }
@@ -629,7 +718,8 @@ mod tests {
         expect(&gate(&[80], &[]), Actor::Agent, &["plan-form"]);
         expect(&gate(&[], &["10.0.0.0/16"]), Actor::Person, &["plan-form"]);
         expect(&gate(&[22], &["10.0.0.0/16"]), Actor::Agent, &["admin-port"]);
-        let usual = Protected { usual_peers: vec![("198.51.100.1".parse().unwrap(), 500)], ..Protected::default() };
+        let usual =
+            Protected { usual_peers: vec![("198.51.100.1".parse().unwrap(), 500)], ..Protected::default() };
         assert!(check(&gate(&[80], &["10.0.0.0/16"]), &usual, Actor::Agent).is_err());
     }
 

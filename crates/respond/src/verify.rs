@@ -64,10 +64,9 @@ pub struct Expectation {
 pub fn judge(expected: &Expectation, measured: &[Measured], now: Time) -> Outcome {
     let since: Vec<&Measured> = measured.iter().filter(|m| m.at >= expected.done && m.at <= now).collect();
     let harmed = |m: &Measured| {
-        expected
-            .guards
-            .iter()
-            .any(|(name, before)| *before > 0.0 && m.values.get(name).is_some_and(|now| *now < before * HARM_SHARE))
+        expected.guards.iter().any(|(name, before)| {
+            *before > 0.0 && m.values.get(name).is_some_and(|now| *now < before * HARM_SHARE)
+        })
     };
     if lasted(&since, now, HARM_LASTING, &harmed) {
         return Outcome::Harmed;
@@ -131,7 +130,10 @@ mod tests {
         let measured: Vec<Measured> = (0..=second)
             .map(|s| {
                 let (workers, pages) = f(s);
-                Measured { at: Time::from_secs(1000 + s), values: map(&[("workers", workers), ("pages", pages)]) }
+                Measured {
+                    at: Time::from_secs(1000 + s),
+                    values: map(&[("workers", workers), ("pages", pages)]),
+                }
             })
             .collect();
         judge(&expected, &measured, Time::from_secs(1000 + second))

@@ -1,5 +1,6 @@
 //! The crash matrix: the engine is killed before and after everything that it writes, in book or kernel, and opened
 //! again on what it left. Afterwards book and kernel say the same, and nothing is lost or doubled.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,8 @@ use std::time::Duration;
 use toban_model::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Protected, Time};
 use toban_respond::verify::Outcome;
 use toban_respond::{
-    Engine, Error, Firewall, Gate, Held, KernelBan, Ledger, LedgerError, MemoryLedger, Progress, Result, Target, Wanted,
+    Engine, Error, Firewall, Gate, Held, KernelBan, Ledger, LedgerError, MemoryLedger, Progress, Result,
+    Target, Wanted,
 };
 
 /// Counts what is written, and dies at a chosen moment: even ones before the write, odd ones after it.
@@ -54,7 +56,10 @@ impl Kernel {
 }
 
 fn in_kernel(target: &Target, time: Duration) -> (Target, KernelBan) {
-    (target.clone(), KernelBan { target: target.clone(), remaining: Some(time), packets: Some(0), bytes: Some(0) })
+    (
+        target.clone(),
+        KernelBan { target: target.clone(), remaining: Some(time), packets: Some(0), bytes: Some(0) },
+    )
 }
 
 impl Firewall for Kernel {
@@ -244,7 +249,8 @@ fn killed_while_banning() {
             // Both or none.
             assert_eq!(stands(host, "198.51.100.0/24"), stands(host, "192.0.2.9/32"), "{when}");
             if let Some(record) = host.book.action(ActionId(2)).unwrap() {
-                let expected = if stands(host, "192.0.2.9/32") { ActionState::Done } else { ActionState::Failed };
+                let expected =
+                    if stands(host, "192.0.2.9/32") { ActionState::Done } else { ActionState::Failed };
                 assert_eq!(record.state, expected, "{when}");
             }
         },
@@ -274,7 +280,12 @@ fn killed_while_extending() {
             engine.undo(at(6), second.id).unwrap();
             carry_out(engine, at(7), &ban(&["203.0.113.0/24"], 60));
         },
-        |host, when| assert!(stands(host, "203.0.113.0/24"), "{when}: the first ban stands whatever becomes of others"),
+        |host, when| {
+            assert!(
+                stands(host, "203.0.113.0/24"),
+                "{when}: the first ban stands whatever becomes of others"
+            );
+        },
     );
 }
 
@@ -292,7 +303,11 @@ fn killed_while_expiring() {
 #[test]
 fn a_gate_that_was_cut_short_is_taken_out() {
     let gate = Plan {
-        steps: vec![Action::AcceptOnlyFrom { ports: vec![80], from: vec!["10.0.0.0/16".parse().unwrap()], confirm_within_s: 60 }],
+        steps: vec![Action::AcceptOnlyFrom {
+            ports: vec![80],
+            from: vec!["10.0.0.0/16".parse().unwrap()],
+            confirm_within_s: 60,
+        }],
         ..Plan::default()
     };
     at_every_moment(
@@ -331,7 +346,11 @@ fn a_refused_plan_is_in_the_audit_trail_and_nowhere_else() {
     let plan = ban(&["198.51.100.0/24"], 600);
     let record = host.engine().carry_out(NOW, &plan, &protected, Actor::Person, None).unwrap();
     assert_eq!((record.state, record.id), (ActionState::Refused, ActionId(1)));
-    assert!(record.notes[0].starts_with("own-address: 198.51.100.0/24 would hit 198.51.100.1"), "{:?}", record.notes);
+    assert!(
+        record.notes[0].starts_with("own-address: 198.51.100.0/24 would hit 198.51.100.1"),
+        "{:?}",
+        record.notes
+    );
     assert!(host.kernel.held.lock().unwrap().is_none() && host.book.bans().unwrap().is_empty());
     assert!(host.engine().undo(NOW, record.id).is_err());
 }

@@ -1,4 +1,5 @@
 //! The real kernel, in network namespaces that the tests make themselves. Needs root; skips aloud without it.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod netns;
 
@@ -102,7 +103,12 @@ fn a_ban_drops_what_it_says_and_nothing_else() {
         ("2001:db8:7::7", false, true),
     ];
     for (from, on_port, on_other) in expected {
-        assert_eq!((open(from, port), open(from, other_port)), (on_port, on_other), "{from} {:?}", nft("list ruleset"));
+        assert_eq!(
+            (open(from, port), open(from, other_port)),
+            (on_port, on_other),
+            "{from} {:?}",
+            nft("list ruleset")
+        );
     }
     let bans = engine.bans_in_kernel().unwrap();
     assert_eq!(bans.len(), 5);
@@ -130,7 +136,8 @@ fn a_ban_drops_what_it_says_and_nothing_else() {
     }
 
     // Undone, one by one, until nothing is left of toban.
-    let before_last = engine.bans().unwrap().iter().map(|ban| ban.action).collect::<std::collections::BTreeSet<_>>();
+    let before_last =
+        engine.bans().unwrap().iter().map(|ban| ban.action).collect::<std::collections::BTreeSet<_>>();
     for id in before_last {
         assert_eq!(engine.undo(now(), id).unwrap().state, ActionState::Undone);
     }
@@ -290,12 +297,16 @@ fn sockets_of_the_banned_are_ended_and_of_nobody_else() {
 
     bad_accepted.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let ended = bad_accepted.read(&mut [0; 8]);
-    assert!(ended.as_ref().is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock), "the worker is free: {ended:?}");
+    assert!(
+        ended.as_ref().is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock),
+        "the worker is free: {ended:?}"
+    );
     good.write_all(b"hello").unwrap();
     let mut hello = [0; 5];
     good_accepted.read_exact(&mut hello).unwrap();
     let table = sh(&format!("ss -Htan 'sport = :{port}'"));
-    let others = table.lines().filter(|line| line.contains("198.51.100.7") || line.contains("2001:db8:7::7")).count();
+    let others =
+        table.lines().filter(|line| line.contains("198.51.100.7") || line.contains("2001:db8:7::7")).count();
     assert_eq!(others, 0, "{table}");
     assert!(table.contains("203.0.113.9"), "{table}");
     // Another port than the plan's is left alone.
@@ -337,7 +348,11 @@ fn a_gate_opens_by_itself_unless_it_is_confirmed() {
     assert!(open("192.0.2.2") && open("192.0.2.3"));
     let ledger = MemoryLedger::default();
     let mut engine = engine(&ledger);
-    let gate = Action::AcceptOnlyFrom { ports: vec![port], from: vec![prefix("192.0.2.2/32")], confirm_within_s: 10 };
+    let gate = Action::AcceptOnlyFrom {
+        ports: vec![port],
+        from: vec![prefix("192.0.2.2/32")],
+        confirm_within_s: 10,
+    };
     let first = act(&mut engine, vec![gate.clone()]);
     assert!(open("192.0.2.2") && !open("192.0.2.3"), "{:?}", nft("list ruleset"));
     assert!(TcpStream::connect(("192.0.2.1", port)).is_ok(), "the host reaches itself");

@@ -1,4 +1,5 @@
 //! Restarts of real processes: a small server with workers, by init script and by its own command line.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +12,8 @@ use toban_model::{
     Action, ActionId, ActionRecord, ActionState, Actor, Plan, ProcessId, Protected, Restart, Supervisor, Time,
 };
 use toban_respond::{
-    Engine, Firewall, Gate, Held, Ledger, MemoryLedger, Progress, Respawn, Result, StepProgress, Target, Wanted,
+    Engine, Firewall, Gate, Held, Ledger, MemoryLedger, Progress, Respawn, Result, StepProgress, Target,
+    Wanted,
 };
 
 /// Restarts need no packet filter.
@@ -51,7 +53,10 @@ impl Server {
             std::fs::copy(std::fs::canonicalize(from).unwrap(), server.path().join(to)).unwrap();
         }
         let here = server.path().display();
-        server.write("main.sh", &format!("echo $$ > {here}/pid\n{here}/worker 1000 &\n{here}/worker 1000 &\nwait\n"));
+        server.write(
+            "main.sh",
+            &format!("echo $$ > {here}/pid\n{here}/worker 1000 &\n{here}/worker 1000 &\nwait\n"),
+        );
         server.write(
             "init",
             &format!(
@@ -115,7 +120,8 @@ impl Server {
     fn master(&self) -> ProcessId {
         let pid = *self.processes().iter().find(|(_, name)| *name == "server").unwrap().0;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let start_ticks = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
+        let start_ticks =
+            stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
         ProcessId { pid, start_ticks }
     }
 }
@@ -135,7 +141,9 @@ fn plan(restart: &Restart) -> Plan {
 
 fn carry_out(restart: &Restart) -> ActionRecord {
     let mut engine = Engine::new(Box::new(MemoryLedger::default()), Box::new(NoFirewall));
-    engine.carry_out(Time::from_secs(1_800_000_000), &plan(restart), &Protected::default(), Actor::Agent, None).unwrap()
+    engine
+        .carry_out(Time::from_secs(1_800_000_000), &plan(restart), &Protected::default(), Actor::Agent, None)
+        .unwrap()
 }
 
 #[test]
@@ -190,7 +198,8 @@ fn another_process_with_its_number_is_left_alone() {
     // And one that we run below.
     let parent = std::os::unix::process::parent_id();
     let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).unwrap();
-    let start_ticks = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
+    let start_ticks =
+        stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
     restart.master = ProcessId { pid: parent, start_ticks };
     let record = carry_out(&restart);
     assert_eq!(record.state, ActionState::Failed, "{:?}", record.notes);

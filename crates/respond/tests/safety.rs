@@ -1,5 +1,6 @@
 //! Thousands of generated plans against the safety rules: each is refused, or comes back as one that hits nothing
 //! protected. What "hits" means is worked out here a second time, address by address and on 128 bits.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,11 +33,23 @@ fn holds(prefix: &Prefix, address: IpAddr) -> bool {
 /// Few networks, so that plans and protected addresses meet often; sometimes in their mapped form.
 fn address() -> impl Strategy<Value = IpAddr> {
     let v4 = prop_oneof![
-        Just([198, 51, 100]), Just([203, 0, 113]), Just([192, 0, 2]), Just([10, 1, 2]), Just([127, 0, 0]), Just([224, 0, 0]), Just([0, 0, 0]),
+        Just([198, 51, 100]),
+        Just([203, 0, 113]),
+        Just([192, 0, 2]),
+        Just([10, 1, 2]),
+        Just([127, 0, 0]),
+        Just([224, 0, 0]),
+        Just([0, 0, 0]),
     ];
     let v4 = (v4, 0_u8..32).prop_map(|(net, last)| Ipv4Addr::new(net[0], net[1], net[2], last));
-    let v6 = (prop_oneof![Just(0x2001_0db8_u32), Just(0xfe80_0000), Just(0xff02_0000), Just(0)], 0_u16..4, 0_u16..16)
-        .prop_map(|(net, site, last)| Ipv6Addr::from(u128::from(net) << 96 | u128::from(site) << 64 | u128::from(last)));
+    let v6 = (
+        prop_oneof![Just(0x2001_0db8_u32), Just(0xfe80_0000), Just(0xff02_0000), Just(0)],
+        0_u16..4,
+        0_u16..16,
+    )
+        .prop_map(|(net, site, last)| {
+            Ipv6Addr::from(u128::from(net) << 96 | u128::from(site) << 64 | u128::from(last))
+        });
     prop_oneof![
         4 => v4.clone().prop_map(IpAddr::V4),
         1 => v4.prop_map(|v4| IpAddr::V6(v4.to_ipv6_mapped())),
@@ -45,7 +58,8 @@ fn address() -> impl Strategy<Value = IpAddr> {
 }
 
 fn prefix() -> impl Strategy<Value = Prefix> {
-    let length = prop_oneof![4 => 24_u8..=32, 1 => 0_u8..=32, 2 => 96_u8..=128, 2 => 32_u8..=64, 1 => 0_u8..=128];
+    let length =
+        prop_oneof![4 => 24_u8..=32, 1 => 0_u8..=32, 2 => 96_u8..=128, 2 => 32_u8..=64, 1 => 0_u8..=128];
     (address(), length).prop_map(|(address, length)| {
         let length = if address.is_ipv4() { length.min(32) } else { length };
         Prefix::new(address, length).expect("the length fits the family")
@@ -78,7 +92,13 @@ fn protected() -> impl Strategy<Value = Protected> {
     let usual = prop::collection::vec((address(), 0_u32..400), 0..8);
     (some(), some(), some(), some(), some(), prop::collection::vec(prefix(), 0..2), usual).prop_map(
         |(own, gateways, resolvers, balancers, logins, allowlist, usual_peers)| Protected {
-            own, gateways, resolvers, balancers, logins, allowlist, usual_peers,
+            own,
+            gateways,
+            resolvers,
+            balancers,
+            logins,
+            allowlist,
+            usual_peers,
         },
     )
 }
@@ -97,7 +117,11 @@ fn assert_safe(given: &Plan, safe: &Plan, protected: &Protected, by: Actor) {
                 assert!((60..=30 * 24 * 3600).contains(for_s));
                 assert!(!ports.contains(&0));
                 if by == Actor::Agent && (ports.is_empty() || ports.contains(&22)) {
-                    assert!(prefixes.iter().all(|p| p.prefix_len() >= if matches!(p, Prefix::V4(_)) { 24 } else { 48 }));
+                    assert!(
+                        prefixes
+                            .iter()
+                            .all(|p| p.prefix_len() >= if matches!(p, Prefix::V4(_)) { 24 } else { 48 })
+                    );
                 }
             }
             (Action::EndSockets { prefixes: asked, .. }, Action::EndSockets { prefixes, .. }) => {
@@ -121,7 +145,17 @@ fn assert_safe(given: &Plan, safe: &Plan, protected: &Protected, by: Actor) {
 }
 
 fn assert_cut_off(asked: &[Prefix], prefixes: &[Prefix], protected: &Protected) {
-    let special = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "fe80::/10", "ff00::/8"];
+    let special = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/128",
+        "::1/128",
+        "fe80::/10",
+        "ff00::/8",
+    ];
     let total: u64 = protected.usual_peers.iter().map(|(_, n)| u64::from(*n)).sum();
     for (at, prefix) in prefixes.iter().enumerate() {
         assert_eq!(*prefix, prefix.trunc());
@@ -132,21 +166,33 @@ fn assert_cut_off(asked: &[Prefix], prefixes: &[Prefix], protected: &Protected) 
         for special in special {
             assert!(!overlap(prefix, &special.parse().unwrap()), "{prefix} hits {special}");
         }
-        let lists = [&protected.own, &protected.gateways, &protected.resolvers, &protected.balancers, &protected.logins];
+        let lists = [
+            &protected.own,
+            &protected.gateways,
+            &protected.resolvers,
+            &protected.balancers,
+            &protected.logins,
+        ];
         for address in lists.into_iter().flatten() {
             assert!(!holds(prefix, *address), "{prefix} hits {address}");
         }
         for allowed in &protected.allowlist {
             assert!(!overlap(prefix, allowed), "{prefix} hits the allowed {allowed}");
         }
-        let hit: u64 = protected.usual_peers.iter().filter(|(a, _)| holds(prefix, *a)).map(|(_, n)| u64::from(*n)).sum();
+        let hit: u64 =
+            protected.usual_peers.iter().filter(|(a, _)| holds(prefix, *a)).map(|(_, n)| u64::from(*n)).sum();
         assert!(total < 1000 || hit * 1000 <= total, "{prefix} carried {hit} of {total}");
         assert!(prefixes[at + 1..].iter().all(|other| !overlap(prefix, other)), "overlap in {prefixes:?}");
         assert!(asked.iter().any(|a| range(&a.trunc()) == range(prefix)), "{prefix} was not asked for");
     }
     // Nothing was lost either: each prefix asked for is covered.
     for asked in asked {
-        assert!(prefixes.iter().any(|p| range(p).0 <= range(&asked.trunc()).0 && range(&asked.trunc()).1 <= range(p).1), "{asked} got lost");
+        assert!(
+            prefixes
+                .iter()
+                .any(|p| range(p).0 <= range(&asked.trunc()).0 && range(&asked.trunc()).1 <= range(p).1),
+            "{asked} got lost"
+        );
     }
 }
 

@@ -25,7 +25,11 @@ pub(super) const FORM: Form = Form {
 };
 
 /// The gate that an action asks for at a moment; none once its time for confirmation is over.
-pub(crate) fn gate(record: &toban_model::ActionRecord, action: &Action, now: toban_model::Time) -> Option<Gate> {
+pub(crate) fn gate(
+    record: &toban_model::ActionRecord,
+    action: &Action,
+    now: toban_model::Time,
+) -> Option<Gate> {
     let Action::AcceptOnlyFrom { ports, from, confirm_within_s } = action else { return None };
     // `Worked` is what a confirmation makes of it: a person has looked.
     let lapses_in = match record.state {

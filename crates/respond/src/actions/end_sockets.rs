@@ -52,8 +52,11 @@ struct Socket {
 
 fn carry_out(_: &mut Room<'_>, action: &Action) -> Result<String> {
     let Action::EndSockets { prefixes, ports } = action else { return Err(not_mine(action)) };
-    let mut netlink = Netlink::open(NETLINK_SOCK_DIAG)
-        .map_err(|source| Error::Netlink { doing: "open a sock_diag socket", source, said: None })?;
+    let mut netlink = Netlink::open(NETLINK_SOCK_DIAG).map_err(|source| Error::Netlink {
+        doing: "open a sock_diag socket",
+        source,
+        said: None,
+    })?;
     let mut ended = 0;
     for _ in 0..ROUNDS {
         let sockets = of_peers(&mut netlink, prefixes, ports)?;

@@ -78,7 +78,9 @@ mod tests {
         let mut files: Vec<String> = std::fs::read_dir(here)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter_map(|name| name.strip_suffix(".rs").filter(|name| *name != "mod").map(|name| name.replace('_', "-")))
+            .filter_map(|name| {
+                name.strip_suffix(".rs").filter(|name| *name != "mod").map(|name| name.replace('_', "-"))
+            })
             .collect();
         files.sort();
         let mut ids: Vec<&str> = ALL.iter().map(|form| form.id).collect();

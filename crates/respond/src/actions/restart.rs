@@ -50,7 +50,10 @@ fn carry_out(room: &mut Room<'_>, action: &Action) -> Result<String> {
     }
     let master = restart.master;
     if !process::runs(master) {
-        return Err(Error::NotThatProcess { pid: master.pid, why: "it is gone, or another process has its number".to_owned() });
+        return Err(Error::NotThatProcess {
+            pid: master.pid,
+            why: "it is gone, or another process has its number".to_owned(),
+        });
     }
     let exe = exe_of(master.pid);
     if let Some(exe) = &exe
@@ -95,7 +98,13 @@ fn systemd(restart: &Restart, unit: &str) -> Result<String> {
     command.args(["restart", "--no-ask-password", "--", unit]);
     command::run(&mut command, SYSTEMCTL_LIMIT)?;
     if process::runs(restart.master) {
-        return Err(failed(restart, format!("systemctl restarted {unit}, but process {} is still the old one: it is not that unit's", restart.master.pid)));
+        return Err(failed(
+            restart,
+            format!(
+                "systemctl restarted {unit}, but process {} is still the old one: it is not that unit's",
+                restart.master.pid
+            ),
+        ));
     }
     let mut command = command::clean("systemctl");
     command.args(["is-active", "--", unit]);
@@ -153,7 +162,8 @@ fn settle(restart: &Restart, respawn: Option<&Respawn>) -> Result<String> {
         }
         Supervisor::CommandLine => {
             // Not kept, so the crash came before the stop; whoever stopped it then was not toban.
-            let respawn = respawn.ok_or_else(|| failed(restart, "it is gone, and it is not known how it was started"))?;
+            let respawn = respawn
+                .ok_or_else(|| failed(restart, "it is gone, and it is not known how it was started"))?;
             let exe = std::fs::canonicalize(&respawn.program).unwrap_or_else(|_| respawn.program.clone());
             let runs = process::all().into_iter().any(|pid| {
                 exe_of(pid).as_deref() == Some(&exe)
@@ -170,7 +180,8 @@ fn settle(restart: &Restart, respawn: Option<&Respawn>) -> Result<String> {
 
 /// It is run with toban's rights, so nobody else may be able to write it.
 fn check_script(restart: &Restart, script: &Path) -> Result<()> {
-    let metadata = std::fs::metadata(script).map_err(|source| Error::Io { path: script.to_owned(), source })?;
+    let metadata =
+        std::fs::metadata(script).map_err(|source| Error::Io { path: script.to_owned(), source })?;
     if metadata.mode() & 0o022 != 0 {
         return Err(failed(restart, format!("{} can be written by others than its owner", script.display())));
     }
@@ -202,7 +213,10 @@ fn spawn(restart: &Restart, respawn: &Respawn, old: &[ProcessId]) -> Result<()> 
         .env_clear()
         .envs(respawn.environment.iter().filter_map(|variable| {
             let at = variable.iter().position(|b| *b == b'=')?;
-            Some((std::ffi::OsStr::from_bytes(&variable[..at]), std::ffi::OsStr::from_bytes(&variable[at + 1..])))
+            Some((
+                std::ffi::OsStr::from_bytes(&variable[..at]),
+                std::ffi::OsStr::from_bytes(&variable[at + 1..]),
+            ))
         }));
     if respawn.owner != (0, 0) && rustix::process::geteuid().is_root() {
         command.uid(respawn.owner.0).gid(respawn.owner.1);
@@ -218,9 +232,9 @@ fn wait_for_new(restart: &Restart, exe: &Path, old: &[ProcessId]) -> Result<()> 
     let until = Instant::now() + START_LIMIT;
     let oldest = old.iter().map(|id| id.start_ticks).max().unwrap_or(0);
     let is_new = |pid: u32| {
-        process::stat(pid)
-            .map(|stat| stat.id)
-            .filter(|id| id.start_ticks >= oldest && !old.contains(id) && exe_of(pid).as_deref() == Some(&exe))
+        process::stat(pid).map(|stat| stat.id).filter(|id| {
+            id.start_ticks >= oldest && !old.contains(id) && exe_of(pid).as_deref() == Some(&exe)
+        })
     };
     while Instant::now() < until {
         if let Some(id) = process::all().into_iter().find_map(is_new) {
@@ -231,7 +245,14 @@ fn wait_for_new(restart: &Restart, exe: &Path, old: &[ProcessId]) -> Result<()> 
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    Err(failed(restart, format!("it was started, but no process of {} is there after {} s", exe.display(), START_LIMIT.as_secs())))
+    Err(failed(
+        restart,
+        format!(
+            "it was started, but no process of {} is there after {} s",
+            exe.display(),
+            START_LIMIT.as_secs()
+        ),
+    ))
 }
 
 /// How a running process was started, as far as the kernel remembers.
@@ -270,7 +291,8 @@ fn zero_ended(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 /// Program and arguments to start again. Some servers write a title over their own command line.
 fn command_of(restart: &Restart, exe: &Path, words: &[Vec<u8>]) -> Result<(PathBuf, Vec<Vec<u8>>)> {
-    let first = words.first().map(|word| String::from_utf8_lossy(word).trim_end().to_owned()).unwrap_or_default();
+    let first =
+        words.first().map(|word| String::from_utf8_lossy(word).trim_end().to_owned()).unwrap_or_default();
     if let Some(rest) = first.strip_prefix("nginx: master process ") {
         // nginx keeps its arguments in the title, joined by spaces: those of `-g` cannot be told apart again.
         let mut arguments: Vec<Vec<u8>> = Vec::new();
@@ -278,18 +300,25 @@ fn command_of(restart: &Restart, exe: &Path, words: &[Vec<u8>]) -> Result<(PathB
         while let Some(word) = rest.next() {
             arguments.push(word.as_bytes().to_vec());
             if word == "-g" {
-                let directives: Vec<&str> = std::iter::from_fn(|| rest.next_if(|word| !matches!(*word, "-c" | "-p" | "-e"))).collect();
+                let directives: Vec<&str> =
+                    std::iter::from_fn(|| rest.next_if(|word| !matches!(*word, "-c" | "-p" | "-e")))
+                        .collect();
                 arguments.push(directives.join(" ").into_bytes());
             }
         }
         return Ok((exe.to_owned(), arguments));
     }
-    if let Some(config) = first.strip_prefix("php-fpm: master process (").and_then(|rest| rest.strip_suffix(')')) {
+    if let Some(config) =
+        first.strip_prefix("php-fpm: master process (").and_then(|rest| rest.strip_suffix(')'))
+    {
         let arguments = ["--daemonize", "--fpm-config", config].map(|word| word.as_bytes().to_vec());
         return Ok((exe.to_owned(), arguments.to_vec()));
     }
     if first.is_empty() || first.contains(": ") {
-        return Err(failed(restart, "it has written over its own command line, so it cannot be started again with it"));
+        return Err(failed(
+            restart,
+            "it has written over its own command line, so it cannot be started again with it",
+        ));
     }
     // A program of many names (busybox) is chosen by the name it was called by.
     let called = PathBuf::from(std::ffi::OsString::from_vec(words[0].clone()));
@@ -310,14 +339,24 @@ mod tests {
         };
         let check = |title: &str, expected: Option<&[&str]>| {
             let words: Vec<Vec<u8>> = title.split('\0').map(|word| word.as_bytes().to_vec()).collect();
-            let found = command_of(&restart, Path::new("/usr/sbin/server"), &words).ok().map(|(_, arguments)| {
-                arguments.into_iter().map(|word| String::from_utf8(word).unwrap()).collect::<Vec<_>>()
-            });
-            assert_eq!(found.as_deref(), expected.map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).as_deref());
+            let found =
+                command_of(&restart, Path::new("/usr/sbin/server"), &words).ok().map(|(_, arguments)| {
+                    arguments.into_iter().map(|word| String::from_utf8(word).unwrap()).collect::<Vec<_>>()
+                });
+            assert_eq!(
+                found.as_deref(),
+                expected.map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).as_deref()
+            );
         };
-        check("nginx: master process /usr/sbin/nginx -g daemon on; master_process on;", Some(&["-g", "daemon on; master_process on;"]));
+        check(
+            "nginx: master process /usr/sbin/nginx -g daemon on; master_process on;",
+            Some(&["-g", "daemon on; master_process on;"]),
+        );
         check("nginx: master process nginx -c /etc/n.conf", Some(&["-c", "/etc/n.conf"]));
-        check("php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)   ", Some(&["--daemonize", "--fpm-config", "/etc/php/8.2/fpm/php-fpm.conf"]));
+        check(
+            "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)   ",
+            Some(&["--daemonize", "--fpm-config", "/etc/php/8.2/fpm/php-fpm.conf"]),
+        );
         check("/usr/sbin/apache2\0-k\0start", Some(&["-k", "start"]));
         check("postgres: main", None);
         check("", None);

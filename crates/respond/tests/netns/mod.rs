@@ -1,5 +1,6 @@
 //! Runs a test in a network namespace of its own: the test binary starts itself again under unshare(1), since a
 //! namespace entered by one thread would need unsafe code and leak into the others.
+#![expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
 use std::net::IpAddr;
 use std::process::Command;
