@@ -29,7 +29,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use toban_model::{ActionId, Prefix};
 
@@ -941,17 +941,19 @@ const TIME_SLACK: Duration = Duration::from_secs(1);
 
 impl Nftables {
     /// Looks whether each of the bans is in the kernel with its time, and whether the rules that make them work are.
-    fn verify(&mut self, bans: &BTreeMap<Target, Duration>) -> Result<()> {
+    fn verify(&mut self, bans: &BTreeMap<Target, Duration>, begun: Instant) -> Result<()> {
         match self.look_at_parts()? {
             Some(parts) => self.parts = parts,
             None => return Err(Error::Gone { what: "there is no table toban".to_owned() }),
         }
         let present = self.present(bans.keys())?;
+        // A million take seconds, in which the first ones' time runs.
+        let slack = TIME_SLACK * 2 + begun.elapsed();
         let mut missing = bans.iter().filter(|(target, time)| {
             !present.get(target).is_some_and(|element| {
-                element.remaining.is_some_and(|left| left + TIME_SLACK + TIME_SLACK >= **time)
+                element.remaining.is_some_and(|left| left + slack >= **time)
                 // One that was asked for a moment only may have ended before we looked.
-            }) && **time > TIME_SLACK
+            }) && **time > slack
         });
         let Some((first, _)) = missing.next() else { return Ok(()) };
         Err(Error::NotInKernel { missing: 1 + missing.count(), of: bans.len(), first: first.to_string() })
@@ -1030,6 +1032,7 @@ fn drops(rule: &[u8]) -> bool {
 
 impl Firewall for Nftables {
     fn put(&mut self, bans: &BTreeMap<Target, Duration>) -> Result<()> {
+        let begun = Instant::now();
         for _ in 0..RACE_TRIES {
             let present = self.present(bans.keys())?;
             let mut old = Vec::new();
@@ -1055,7 +1058,7 @@ impl Firewall for Nftables {
                 break;
             }
         }
-        self.verify(bans)
+        self.verify(bans, begun)
     }
 
     fn remove(&mut self, targets: &[Target]) -> Result<()> {
@@ -1158,6 +1161,7 @@ impl Firewall for Nftables {
     }
 
     fn rebuild(&mut self, wanted: &Wanted) -> Result<()> {
+        let begun = Instant::now();
         for _ in 0..RACE_TRIES {
             let put: BTreeMap<&Target, Duration> =
                 wanted.bans.iter().map(|(target, time)| (target, *time)).collect();
@@ -1169,7 +1173,7 @@ impl Firewall for Nftables {
         if *wanted == Wanted::default() {
             return Ok(());
         }
-        self.verify(&wanted.bans)?;
+        self.verify(&wanted.bans, begun)?;
         for gate in &wanted.gates {
             if !self.gate_holds(gate.action)? {
                 return Err(Error::NotInKernel {
