@@ -370,10 +370,10 @@ impl Engine {
                 }
                 let gates: BTreeSet<ActionId> = wanted.gates.iter().map(|gate| gate.action).collect();
                 let same_gates = gates == held.gates.iter().copied().collect();
-                if nothing && held == crate::Held::default()
-                    || nothing && !report.foreign.is_empty()
-                    || !same_gates
-                {
+                if !same_gates {
+                    report.rebuilt = Some("a gate was missing, or one too many".to_owned());
+                }
+                if nothing || !same_gates {
                     self.firewall.rebuild(&wanted)?;
                 } else {
                     if !report.foreign.is_empty() {
@@ -508,7 +508,8 @@ pub(crate) fn put_back_what_is_left(
     now: Time,
     targets: Vec<Target>,
 ) -> Result<()> {
-    let wanted = wanted_bans(&ledger.bans()?, now);
+    let prefixes: Vec<Prefix> = targets.iter().map(|target| target.prefix).collect();
+    let wanted = wanted_bans(&ledger.bans_of(&prefixes)?, now);
     let (kept, gone): (Vec<Target>, Vec<Target>) =
         targets.into_iter().partition(|target| wanted.contains_key(target));
     let kept: BTreeMap<Target, Duration> = kept

@@ -3,12 +3,12 @@
 //! The kernel holds what is enforced, the book what should be. Who keeps it is the binary's choice (SQLite there,
 //! memory in tests); what it must promise stands on the trait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
-use toban_model::{ActionId, ActionRecord, ActionState, Ban};
+use toban_model::{ActionId, ActionRecord, ActionState, Ban, Prefix};
 
 use crate::LedgerError;
 
@@ -69,6 +69,11 @@ pub trait Ledger: Send {
     fn open_actions(&self) -> Result<Vec<ActionRecord>, LedgerError>;
     /// Every ban of the book. An address may be in it several times, for several actions.
     fn bans(&self) -> Result<Vec<Ban>, LedgerError>;
+    /// The bans of just these prefixes. Asked for with each ban, so a large book answers it by an index.
+    fn bans_of(&self, prefixes: &[Prefix]) -> Result<Vec<Ban>, LedgerError> {
+        let prefixes: BTreeSet<&Prefix> = prefixes.iter().collect();
+        Ok(self.bans()?.into_iter().filter(|ban| prefixes.contains(&ban.prefix)).collect())
+    }
     /// Writes bans, all or none. The key is (action, prefix, ports): one that is there is replaced.
     fn put_bans(&mut self, bans: &[Ban]) -> Result<(), LedgerError>;
     /// Takes bans out by their key, all or none. One that is not there is no error.
@@ -86,7 +91,7 @@ pub struct MemoryLedger(Arc<Mutex<Book>>);
 #[derive(Debug, Default)]
 struct Book {
     actions: BTreeMap<i64, ActionRecord>,
-    bans: BTreeMap<(i64, toban_model::Prefix, Vec<u16>), Ban>,
+    bans: BTreeMap<(i64, Prefix, Vec<u16>), Ban>,
     progress: BTreeMap<i64, Progress>,
 }
 
@@ -97,7 +102,7 @@ impl MemoryLedger {
     }
 }
 
-fn key(ban: &Ban) -> (i64, toban_model::Prefix, Vec<u16>) {
+fn key(ban: &Ban) -> (i64, Prefix, Vec<u16>) {
     (ban.action.0, ban.prefix, ban.ports.clone())
 }
 

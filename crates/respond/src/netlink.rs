@@ -247,6 +247,36 @@ impl Netlink {
         }
     }
 
+    /// Sends several questions that each have one answer or none, and hands over the payloads of those that have.
+    /// `no_answer` is the error that means none.
+    pub(crate) fn ask_many(
+        &mut self,
+        writer: &Writer,
+        no_answer: i32,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        self.discard();
+        self.socket.send(&writer.bytes, 0).map_err(|error| Refused::from_io(&error))?;
+        loop {
+            let len = match self.recv(rustix::net::RecvFlags::DONTWAIT) {
+                Ok(len) => len,
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(Refused { errno: errno.raw_os_error(), said: None }),
+            };
+            for message in messages(&self.answer[..len]) {
+                match message.kind {
+                    NLMSG_ERROR => {
+                        if let Some(refused) = refusal(&message).filter(|refused| refused.errno != no_answer)
+                        {
+                            return Err(refused);
+                        }
+                    }
+                    _ => each(message.payload),
+                }
+            }
+        }
+    }
+
     /// Answers to an earlier question that nobody read to its end.
     fn discard(&mut self) {
         while self.recv(rustix::net::RecvFlags::DONTWAIT).is_ok() {}

@@ -158,3 +158,13 @@ pub(crate) fn end(ids: &[ProcessId], grace: Duration, kill_grace: Duration) -> R
     }
     Err(Error::NotThatProcess { pid: held[0].id.pid, why: "it does not even end by KILL".to_owned() })
 }
+
+/// Waits until the processes are not even zombies. `kill -0`, which init scripts ask with, takes a zombie for alive,
+/// and a process 1 that is not an init (in containers) reaps late or never.
+pub(crate) fn wait_reaped(ids: &[ProcessId], limit: Duration) {
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    let until = Instant::now() + limit;
+    while ids.iter().any(|id| stat(id.pid).is_some_and(|stat| stat.id == *id)) && Instant::now() < until {
+        std::thread::sleep(LOOK_EVERY);
+    }
+}

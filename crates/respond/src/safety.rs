@@ -126,7 +126,7 @@ pub static RULES: &[Rule] = &[
                 refuse,
                 "an address of this host",
                 "このホスト自身のアドレス",
-            )
+            );
         },
     },
     Rule {
@@ -147,7 +147,7 @@ pub static RULES: &[Rule] = &[
                 refuse,
                 "a name server of this host",
                 "このホストが使うネームサーバー",
-            )
+            );
         },
     },
     Rule {
@@ -163,7 +163,7 @@ pub static RULES: &[Rule] = &[
                 refuse,
                 "a load balancer or proxy in front of this host",
                 "手前のロードバランサーまたはプロキシ",
-            )
+            );
         },
     },
     Rule {
@@ -179,7 +179,7 @@ pub static RULES: &[Rule] = &[
                 refuse,
                 "the source of a live login",
                 "現在ログイン中の接続元",
-            )
+            );
         },
     },
     Rule {
@@ -684,8 +684,8 @@ mod tests {
 
     #[test]
     fn usual_traffic_is_not_cut_off() {
-        let mut protected = Protected::default();
-        protected.usual_peers = (0..100).map(|n| (IpAddr::from([198, 51, 100, n]), 100)).collect();
+        let usual_peers = (0..100).map(|n| (IpAddr::from([198, 51, 100, n]), 100)).collect();
+        let mut protected = Protected { usual_peers, ..Protected::default() };
         let refused = |plan: &Plan, protected: &Protected| check(plan, protected, Actor::Agent).is_err();
         assert!(refused(&ban(&["198.51.100.7/32"], &[80]), &protected), "1 % of the usual requests");
         assert!(!refused(&ban(&["198.51.100.200/32"], &[80]), &protected));

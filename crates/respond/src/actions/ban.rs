@@ -45,7 +45,7 @@ fn carry_out(room: &mut Room<'_>, action: &Action) -> Result<String> {
     }
     room.ledger.put_bans(&bans)?;
     // Somebody else's longer ban of the same prefix stays as long as it was.
-    let others = room.ledger.bans()?;
+    let others = room.ledger.bans_of(prefixes)?;
     let wanted = crate::engine::wanted_bans(&others, room.now);
     let put: BTreeMap<Target, Duration> = bans
         .iter()
@@ -75,7 +75,7 @@ fn take_back(room: &mut Room<'_>, action: &Action) -> Result<String> {
     let targets: Vec<Target> = prefixes.iter().map(|prefix| Target::new(*prefix, ports)).collect();
     let mine: Vec<Ban> = room
         .ledger
-        .bans()?
+        .bans_of(prefixes)?
         .into_iter()
         .filter(|ban| ban.action == room.record.id && targets.contains(&Target::of(ban)))
         .collect();

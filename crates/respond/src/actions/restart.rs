@@ -37,6 +37,8 @@ const TERM_GRACE: Duration = Duration::from_secs(10);
 /// What an init script's stop left over gets.
 const REST_GRACE: Duration = Duration::from_secs(3);
 const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Until the dead are reaped; an init does it at once.
+const REAP_LIMIT: Duration = Duration::from_secs(3);
 /// Until a process of the service is seen again.
 const START_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -116,6 +118,7 @@ fn initd(restart: &Restart, script: &Path, family: &[ProcessId], exe: Option<&Pa
     stop.arg("stop");
     let stopped = command::run(&mut stop, SCRIPT_LIMIT);
     let left = process::end(family, REST_GRACE, KILL_GRACE)?;
+    process::wait_reaped(family, REAP_LIMIT);
     // A stop that failed or hung is no reason to leave the service down: what is gone has to come back.
     let mut start = command::clean(script);
     start.arg("start");
@@ -152,6 +155,7 @@ fn settle(restart: &Restart, respawn: Option<&Respawn>) -> Result<String> {
         }
         Supervisor::Initd(script) => {
             check_script(restart, script)?;
+            process::wait_reaped(&[restart.master], REAP_LIMIT);
             let mut start = command::clean(script);
             start.arg("start");
             command::run(&mut start, SCRIPT_LIMIT)?;
