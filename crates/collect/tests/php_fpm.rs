@@ -1,6 +1,8 @@
 //! A real php-fpm of its own, really full: its queue is a unix socket's and in no file of `/proc`. Needs root and
 //! Debian's php-fpm; otherwise it says so and is skipped.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -26,7 +28,9 @@ impl Drop for Ended {
 /// Debian's program carries its version in its name.
 fn program() -> Option<PathBuf> {
     let found = std::fs::read_dir("/usr/sbin").ok()?.flatten().map(|entry| entry.path());
-    found.into_iter().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm")))
+    found
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm")))
 }
 
 /// A FastCGI request for a script, as short as it may be (responder, no keep-alive).
@@ -41,7 +45,8 @@ fn request(script: &Path) -> Vec<u8> {
     }
     let script = script.to_str().unwrap();
     let params =
-        [pair("SCRIPT_FILENAME", script), pair("REQUEST_METHOD", "GET"), pair("SCRIPT_NAME", "/wait.php")].concat();
+        [pair("SCRIPT_FILENAME", script), pair("REQUEST_METHOD", "GET"), pair("SCRIPT_NAME", "/wait.php")]
+            .concat();
     [record(1, &[0, 1, 0, 0, 0, 0, 0, 0]), record(4, &params), record(4, &[]), record(5, &[])].concat()
 }
 

@@ -86,7 +86,7 @@ impl Listeners {
         }
         match sockets::unix_listeners(root) {
             Ok(sockets) => {
-                found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect()
+                found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect();
             }
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
