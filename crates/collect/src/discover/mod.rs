@@ -233,6 +233,13 @@ fn service(
         ServiceKind::Other => kebab(&process.comm),
     };
     host.blind.extend(config.notes.iter().map(|note| format!("{id}: {note}")));
+    let files_of = |pid: &str| std::fs::read_link(root.at(format!("/proc/{pid}/ns/mnt"))).ok();
+    if let (Some(its), Some(ours)) = (files_of(&master.to_string()), files_of("self"))
+        && its != ours
+    {
+        // Its paths mean other files than ours do.
+        host.blind.push(format!("{id}: runs in a mount namespace of its own (a container or PrivateTmp=)"));
+    }
 
     let mut listens = Vec::new();
     let mut listens_unix = Vec::new();
