@@ -59,7 +59,7 @@ pub fn view(root: &Root, service: &Service, now: Time, state: &mut ViewState) ->
     let workers = if service.one_connection_per_process {
         by_process(service, &processes, &look, slots.as_deref(), &mut holds)
     } else {
-        by_connection(&processes, &look, &mut holds)
+        by_connection(&processes, &look, slots.as_deref().unwrap_or_default(), &mut holds)
     };
     state.first_seen.insert(service.id.clone(), holds.after);
 
@@ -188,14 +188,14 @@ impl Look {
                 }
                 TcpState::Listen => {}
                 // Without an owner and not closed by us: it waits to be accepted.
-                TcpState::Established | TcpState::CloseWait if connection.inode == 0 => {
-                    if is_ours(service, connection) {
-                        self.queue.push(QueuedPeer {
-                            peer: connection.peer,
-                            port: connection.local.port(),
-                            gone: connection.state == TcpState::CloseWait,
-                        });
-                    }
+                TcpState::Established | TcpState::CloseWait
+                    if connection.inode == 0 && is_ours(service, connection) =>
+                {
+                    self.queue.push(QueuedPeer {
+                        peer: connection.peer,
+                        port: connection.local.port(),
+                        gone: connection.state == TcpState::CloseWait,
+                    });
                 }
                 _ if connection.inode != 0 => {
                     self.connections.insert(connection.inode, socket);
@@ -221,10 +221,18 @@ fn scoreboard(root: &Root, service: &Service, pids: &[u32], state: &mut ViewStat
     }
     let scoreboard = state.scoreboards.entry(service.id.clone()).or_default();
     let slots = scoreboard.read(root, service.master, pids);
-    if slots.is_none()
-        && let Some(note) = scoreboard.note()
-    {
-        state.notes.entry(service.id.clone()).or_insert_with(|| note.to_owned());
+    let note = match &slots {
+        None => scoreboard.note().map(str::to_owned),
+        // The text of a request is kept only with ExtendedStatus, which mod_status turns on.
+        Some(slots) => {
+            let mut writing = slots.iter().filter(|slot| slot.status == Status::Writing).peekable();
+            let off =
+                writing.peek().is_some() && writing.all(|slot| slot.method.is_none() && slot.began.is_none());
+            off.then(|| "ExtendedStatus is off, so method and path of held requests are not known".to_owned())
+        }
+    };
+    if let Some(note) = note {
+        state.notes.entry(service.id.clone()).or_insert(note);
     }
     slots
 }
@@ -313,7 +321,7 @@ fn by_process(
     workers
 }
 
-fn by_connection(processes: &[Process], look: &Look, holds: &mut Holds) -> Vec<Worker> {
+fn by_connection(processes: &[Process], look: &Look, slots: &[Slot], holds: &mut Holds) -> Vec<Worker> {
     let mut workers = Vec::new();
     for process in processes {
         let inodes = look.by_pid.get(&process.id.pid).map(Vec::as_slice).unwrap_or_default();
@@ -322,23 +330,50 @@ fn by_connection(processes: &[Process], look: &Look, holds: &mut Holds) -> Vec<W
         held.dedup_by_key(|socket| socket.connection.inode);
         // The process's memory is shared by all that it serves; the sum over workers stays right.
         let rss_bytes = process.rss_bytes() / (held.len().max(1) as u64);
+        let all = held.clone();
+        let threads: Vec<&Slot> =
+            slots.iter().filter(|slot| slot.pid == process.id.pid && slot.status.is_busy()).collect();
         for socket in held.into_iter().take(limits::WORKERS_MAX.saturating_sub(workers.len())) {
             let connection = &socket.connection;
             let waiting = waiting(socket, 'S', None);
             let since = holds.since((process.id.pid, process.id.start_ticks, connection.inode));
+            let request =
+                (waiting != Waiting::Idle).then(|| thread_of(socket, &all, &threads, holds.now)).flatten();
             workers.push(Worker {
                 process: process.id,
                 peer: Some(connection.peer),
                 port: Some(connection.local.port()),
                 held_ms: (waiting != Waiting::Idle).then(|| held_ms(socket, None, waiting, since, holds.now)),
                 waiting,
-                method: None,
-                path: None,
+                method: request.and_then(|slot| slot.method.clone()),
+                path: request.and_then(|slot| slot.path.clone()),
                 rss_bytes,
             });
         }
     }
     workers
+}
+
+/// The thread that serves this connection, as well as the times tell: nothing outside the server ties a thread to a
+/// socket. A request begins in the scoreboard when its last byte has come in, so the two clocks must agree; where
+/// several threads began in the same moment, only what all of them say is taken.
+fn thread_of<'a>(socket: &Socket, all: &[&Socket], threads: &[&'a Slot], now: Time) -> Option<&'a Slot> {
+    const SAME_MOMENT_US: i64 = 100_000;
+    let came = |socket: &Socket| {
+        let ago = i64::from(socket.connection.last_received_ms?).saturating_mul(1000);
+        Some(now.as_micros().saturating_sub(ago))
+    };
+    let came_at = came(socket).filter(|_| socket.connection.bytes_received.is_some_and(|bytes| bytes > 0))?;
+    let near = |other: i64| other.saturating_sub(came_at).abs() <= SAME_MOMENT_US;
+    let candidates: Vec<&'a Slot> = threads
+        .iter()
+        .copied()
+        .filter(|slot| slot.began.is_some_and(|began| near(began.as_micros())))
+        .collect();
+    let rivals = all.iter().filter(|other| came(other).is_some_and(near)).count();
+    let first = candidates.first()?;
+    let agree = candidates.iter().all(|slot| slot.method == first.method && slot.path == first.path);
+    (agree && rivals <= candidates.len()).then_some(*first)
 }
 
 /// What a worker with this connection waits for.

@@ -1,6 +1,8 @@
 //! A real php-fpm of its own, really full: its queue is a unix socket's and in no file of `/proc`. Needs root and
 //! Debian's php-fpm; otherwise it says so and is skipped.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;

@@ -243,6 +243,6 @@ mod tests {
         assert_eq!(addresses(&host.resolvers), ["10.0.0.53", "fe80::1"]);
         assert_eq!(addresses(&host.logins), ["192.0.2.99"]);
         assert_eq!(host.kernel_logs, [PathBuf::from("/var/log/syslog")]);
-        assert_eq!(host.blind, [String::new(); 0]);
+        assert!(host.blind.is_empty(), "{:?}", host.blind);
     }
 }

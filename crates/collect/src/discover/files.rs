@@ -70,7 +70,7 @@ impl ServerConfig {
             Some(prefix) if !self.trusted_proxies.contains(&prefix) => self.trusted_proxies.push(prefix),
             Some(_) => {}
             None => {
-                self.note(format!("{}: trusted proxy {text} is not an address or prefix", file.display()))
+                self.note(format!("{}: trusted proxy {text} is not an address or prefix", file.display()));
             }
         }
     }

@@ -86,7 +86,7 @@ impl Listeners {
         }
         match sockets::unix_listeners(root) {
             Ok(sockets) => {
-                found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect()
+                found.unix = sockets.into_iter().map(|socket| (socket.inode, socket.path)).collect();
             }
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
@@ -233,6 +233,13 @@ fn service(
         ServiceKind::Other => kebab(&process.comm),
     };
     host.blind.extend(config.notes.iter().map(|note| format!("{id}: {note}")));
+    let files_of = |pid: &str| std::fs::read_link(root.at(format!("/proc/{pid}/ns/mnt"))).ok();
+    if let (Some(its), Some(ours)) = (files_of(&master.to_string()), files_of("self"))
+        && its != ours
+    {
+        // Its paths mean other files than ours do.
+        host.blind.push(format!("{id}: runs in a mount namespace of its own (a container or PrivateTmp=)"));
+    }
 
     let mut listens = Vec::new();
     let mut listens_unix = Vec::new();

@@ -113,7 +113,7 @@ impl Reader<'_> {
                     self.config.worker_limit_from = Some(format!("pm.max_children in {}", file.display()));
                 }
                 Err(_) => {
-                    self.config.note(format!("{}: pm.max_children {value} is not a number", file.display()))
+                    self.config.note(format!("{}: pm.max_children {value} is not a number", file.display()));
                 }
             },
             "slowlog" => self.error_log(&value, Some(SLOW_LOG_FORMAT)),
