@@ -30,13 +30,13 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let counts = Counts { clients: 110..=140, client_prefixes: 30..=45, attacker_prefixes: 1..=1 };
     let who = Neighbourhood::draw(draw, counts)?;
     let each_mib = draw.number("xmlrpc-mib", 25..=29)?;
-    let work_ms = draw.number("xmlrpc-ms", 6000..=8000)?;
+    let work_ms = draw.number("xmlrpc-ms", 3000..=3400)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
     // A limit that looks right for pages and is a few too many for these requests. Far more would make each kill
     // serve the queue, and pages would come through between the kills.
     let workers = draw.number("workers", room_for + 4..=room_for + 6)?;
     let memory = draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
-    let connections = draw.number("attack-connections", 105..=115)?;
+    let connections = draw.number("attack-connections", 70..=76)?;
     let addresses = draw.number("attacker-addresses", 6..=14)?;
     let path = draw.text("attack-path", "/xmlrpc.php")?;
     let with_duration = draw.number("log-duration", 1..=1)? != 0;
