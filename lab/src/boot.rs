@@ -144,17 +144,15 @@ fn kernel_views(root: &Path, lxcfs: Option<&Path>) -> anyhow::Result<()> {
 
 /// The mount alone is made read-only: the hierarchy behind it is the machine's.
 fn read_only(at: &Path) -> anyhow::Result<()> {
-    let flags = MountFlags::BIND
-        | MountFlags::RDONLY
-        | MountFlags::NOSUID
-        | MountFlags::NODEV
-        | MountFlags::NOEXEC;
+    let flags =
+        MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount_remount(at, flags, "").with_context(|| format!("could not make {} read-only", at.display()))
 }
 
 fn devices(dev: &Path) -> anyhow::Result<()> {
     mount_new("tmpfs", dev, "tmpfs", MountFlags::NOSUID, "mode=755")?;
-    let nodes = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+    let nodes =
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
     for (name, major, minor) in nodes {
         let mode = Mode::from_raw_mode(0o666);
         mknodat(CWD, dev.join(name), FileType::CharacterDevice, mode, makedev(major, minor))?;
@@ -164,7 +162,13 @@ fn devices(dev: &Path) -> anyhow::Result<()> {
     for dir in ["pts", "shm"] {
         fs::create_dir(dev.join(dir))?;
     }
-    mount_new("devpts", &dev.join("pts"), "devpts", MountFlags::NOSUID, "newinstance,ptmxmode=0666,mode=620,gid=5")?;
+    mount_new(
+        "devpts",
+        &dev.join("pts"),
+        "devpts",
+        MountFlags::NOSUID,
+        "newinstance,ptmxmode=0666,mode=620,gid=5",
+    )?;
     mount_new("tmpfs", &dev.join("shm"), "tmpfs", MountFlags::NOSUID, "mode=1777")?;
     symlink("pts/ptmx", dev.join("ptmx"))?;
     symlink("/proc/self/fd", dev.join("fd"))?;
@@ -196,7 +200,10 @@ fn fresh_state(root: &Path, host: &HostPlan) -> anyhow::Result<()> {
     let HostPlan { name, address, .. } = host;
     fs::write(root.join("etc/hostname"), format!("{name}\n"))?;
     let _ = fs::remove_file(root.join("etc/hosts"));
-    fs::write(root.join("etc/hosts"), format!("127.0.0.1\tlocalhost\n{address}\t{name}.example.jp {name}\n"))?;
+    fs::write(
+        root.join("etc/hosts"),
+        format!("127.0.0.1\tlocalhost\n{address}\t{name}.example.jp {name}\n"),
+    )?;
     // No resolver: a name that is not in /etc/hosts fails at once instead of after seconds.
     let _ = fs::remove_file(root.join("etc/resolv.conf"));
     fs::write(root.join("etc/resolv.conf"), "")?;

@@ -39,7 +39,10 @@ impl Door {
     /// A command inside the host, member of its control groups, killed if the machine's side of it is killed.
     pub(crate) fn command(&self, argv: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#]);
+        command.args([
+            "-c",
+            r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#,
+        ]);
         command.arg("sh").args(self.cgroups.procs()).arg("--");
         command.args(["nsenter", "-t"]).arg(self.init.to_string());
         command.args(["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]);
@@ -62,19 +65,38 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn boot(dir: &Path, plan: &HostPlan, cgroups: Cgroups, lxcfs: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn boot(
+        dir: &Path,
+        plan: &HostPlan,
+        cgroups: Cgroups,
+        lxcfs: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let place = dir.join(format!("host-{}", plan.name));
         fs::create_dir_all(&place)?;
         let helper = crate::roles::helper()?;
-        let spec = BootSpec { host: plan.clone(), place, lxcfs: lxcfs.map(Path::to_owned), helper: helper.clone() };
+        let spec =
+            BootSpec { host: plan.clone(), place, lxcfs: lxcfs.map(Path::to_owned), helper: helper.clone() };
         let spec_file = dir.join(format!("boot-{}.json", plan.name));
         fs::write(&spec_file, serde_json::to_vec(&spec)?)?;
 
         let mut command = Command::new("sh");
-        command.args(["-c", r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#]);
+        command.args([
+            "-c",
+            r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@""#,
+        ]);
         command.arg("sh").args(cgroups.procs()).arg("--");
         command.args(["setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--kill-child"]);
-        command.args(["--net", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--propagation", "private", "--"]);
+        command.args([
+            "--net",
+            "--pid",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+            "--propagation",
+            "private",
+            "--",
+        ]);
         command.arg(&helper).args(["lab-role", "boot"]).arg(&spec_file);
         command.env_clear().envs(ENVIRONMENT.iter().copied());
         let mut holder = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

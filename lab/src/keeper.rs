@@ -138,6 +138,8 @@ impl Keeper {
         self.dir.write_state(&self.state)?;
         kernel_log::follow(&self.hosts)?;
         for (host, plan) in self.hosts.iter().zip(&self.plan.hosts) {
+            // lxcfs counts a host's load from the first time that it is asked for it.
+            host.run(&["cat", "/proc/loadavg"].map(str::to_owned))?;
             for command in plan.setup.iter().chain(&plan.services) {
                 host.run(command)?;
             }
@@ -171,7 +173,14 @@ impl Keeper {
         let child = self.outside[1]
             .command("setpriv")
             .args(["--pdeathsig", "KILL", "ssh", "-tt", "-F", "none", "-o", "BatchMode=yes"])
-            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "LogLevel=ERROR",
+            ])
             .args(["-o", "IdentitiesOnly=yes", "-i"])
             .arg(&key)
             .arg(format!("root@{web}"))

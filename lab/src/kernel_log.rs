@@ -61,7 +61,8 @@ pub(crate) fn follow(hosts: &[Host]) -> anyhow::Result<()> {
         }
     })?;
     thread::Builder::new().name("kernel-log".into()).spawn(move || {
-        let mut split = Split { paths: logs.iter().map(|log| log.cgroups.path.clone()).collect(), held: Vec::new() };
+        let mut split =
+            Split { paths: logs.iter().map(|log| log.cgroups.path.clone()).collect(), held: Vec::new() };
         let mut record = vec![0; 16 * 1024];
         loop {
             let length = match kmsg.read(&mut record) {
@@ -122,7 +123,8 @@ impl Split {
             return Vec::new();
         }
         let end = line.text.starts_with("oom-kill:");
-        let owner = self.paths.iter().position(|path| end && line.text.contains(&format!("task_memcg={path},")));
+        let owner =
+            self.paths.iter().position(|path| end && line.text.contains(&format!("task_memcg={path},")));
         self.held.push(line);
         if !end {
             if self.held.len() > REPORT_LINES_MAX {
@@ -160,8 +162,10 @@ mod tests {
 
     #[test]
     fn a_report_goes_whole_to_the_host_that_it_names_at_its_end() {
-        let end = "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/m9/web1,task_memcg=/m9/web1,task=apache2,pid=3";
-        let given = ["eth0: up", "apache2 invoked oom-killer: gfp_mask=0xcc0", "CPU: 0 UID: 33", end, "eth0: down"];
+        let end =
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/m9/web1,task_memcg=/m9/web1,task=apache2,pid=3";
+        let given =
+            ["eth0: up", "apache2 invoked oom-killer: gfp_mask=0xcc0", "CPU: 0 UID: 33", end, "eth0: down"];
         assert_eq!(texts(&given), given[1..4].iter().map(|text| (1, (*text).to_owned())).collect::<Vec<_>>());
     }
 

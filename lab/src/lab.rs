@@ -45,21 +45,23 @@ pub struct Lab {
 
 impl Lab {
     /// Brings a scenario up under a name of its own and with this process's life.
-    pub fn up(scenario: &str, params: Params) -> Result<Self, LabError> {
+    pub fn up(scenario: &str, params: &Params) -> Result<Self, LabError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         Self::up_named(&format!("{scenario}-{}-{n}", std::process::id()), scenario, params, Life::Attached)
     }
 
     /// Brings a scenario up. Returns when its services run and normal clients have begun.
-    pub fn up_named(name: &str, scenario: &str, params: Params, life: Life) -> Result<Self, LabError> {
+    pub fn up_named(name: &str, scenario: &str, params: &Params, life: Life) -> Result<Self, LabError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(fits) {
-            return Err(LabError::Usage(format!("a lab's name is 1 to {NAME_MAX} of a-z 0-9 - _, not {name:?}")));
+            return Err(LabError::Usage(format!(
+                "a lab's name is 1 to {NAME_MAX} of a-z 0-9 - _, not {name:?}"
+            )));
         }
         let scenario = scenarios::find(scenario)?;
         prerequisites::check()?;
-        let plan = scenarios::plan(scenario, &params)?;
+        let plan = scenarios::plan(scenario, params)?;
         let dir = Dir::of(name);
         fs::create_dir_all(base())?;
         if dir.0.exists() && !dir.is_kept() {
@@ -67,7 +69,9 @@ impl Lab {
         }
         match fs::create_dir(&dir.0) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(LabError::Usage(format!("lab {name} is already up (cargo xtask lab down {name})")));
+                return Err(LabError::Usage(format!(
+                    "lab {name} is already up (cargo xtask lab down {name})"
+                )));
             }
             made => made?,
         }
@@ -187,7 +191,8 @@ impl Lab {
     /// What really is the case, with times as far as they are known.
     pub fn truth(&self) -> Result<Truth, LabError> {
         let text = fs::read(self.dir.file("truth.json"))?;
-        let mut truth: Truth = serde_json::from_slice(&text).map_err(|error| LabError::Failed(error.into()))?;
+        let mut truth: Truth =
+            serde_json::from_slice(&text).map_err(|error| LabError::Failed(error.into()))?;
         truth.times.first_attack_packet = began(&self.dir);
         Ok(truth)
     }

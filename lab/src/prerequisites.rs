@@ -108,7 +108,8 @@ fn missing_packages() -> anyhow::Result<Vec<&'static str>> {
     if !Path::new("/usr/bin/dpkg-query").exists() {
         bail!("this is no Debian: install {} by hand", PACKAGES.join(", "));
     }
-    let asked = Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Status}\n"]).args(PACKAGES).output()?;
+    let asked =
+        Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Status}\n"]).args(PACKAGES).output()?;
     let said = String::from_utf8_lossy(&asked.stdout);
     let there = |package: &&str| said.lines().any(|line| line == format!("{package} install ok installed"));
     Ok(PACKAGES.iter().copied().filter(|package| !there(package)).collect())

@@ -47,7 +47,9 @@ pub(crate) fn helper() -> anyhow::Result<PathBuf> {
     let near = own.ancestors().skip(1).take(2).map(|dir| dir.join("toban-lab"));
     match near.into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => bail!("no toban-lab near {}; cargo build -p toban-lab, or set TOBAN_LAB_HELPER", own.display()),
+        None => {
+            bail!("no toban-lab near {}; cargo build -p toban-lab, or set TOBAN_LAB_HELPER", own.display())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use toban_lab::{Lab, LabError, Params};
 
 #[test]
 fn a_lab_comes_up_shows_a_web_server_and_leaves_nothing() {
-    let lab = match Lab::up("connect-flood", Params::new(11).with("workers", 40)) {
+    let lab = match Lab::up("connect-flood", &Params::new(11).with("workers", 40)) {
         Err(LabError::Skip { because }) => return eprintln!("SKIPPED, because {because}"),
         lab => lab.unwrap(),
     };
@@ -16,7 +16,8 @@ fn a_lab_comes_up_shows_a_web_server_and_leaves_nothing() {
     assert!(quiet.ok_share.is_some_and(|share| share > 0.9), "{quiet:?}");
     assert_eq!(lab.truth().unwrap().web.worker_limit, 40);
 
-    let said = lab.exec("web1", &["sh", "-c", "hostname; service apache2 restart; pgrep -c apache2"]).unwrap();
+    let said =
+        lab.exec("web1", &["sh", "-c", "hostname; service apache2 restart; pgrep -c apache2"]).unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.starts_with("web1\n") && !said.trim_end().ends_with("\n0"), "{said}");
     assert!(lab.exec("nowhere", &["true"]).is_err());

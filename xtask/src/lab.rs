@@ -87,7 +87,7 @@ fn lab(command: Command) -> Result<ExitCode> {
         Command::Install => toban_lab::install()?,
         Command::Up { name, parameters } => {
             let (scenario, params) = parse(&name, &parameters)?;
-            let lab = Lab::up_named(&name, &scenario, params, Life::Detached)?;
+            let lab = Lab::up_named(&name, &scenario, &params, Life::Detached)?;
             eprintln!("lab {name} is up: hosts {}", lab.hosts().join(", "));
             if !lab.has_own_vitals() {
                 eprintln!("lxcfs does not work here: hosts show the machine's memory, CPU and load");
@@ -167,5 +167,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err(format!("{text}: use s, m or h")),
     };
-    number.parse::<u64>().map(|n| Duration::from_secs(n * factor)).map_err(|_| format!("{text}: not a duration"))
+    number
+        .parse::<u64>()
+        .map(|n| Duration::from_secs(n * factor))
+        .map_err(|_| format!("{text}: not a duration"))
 }

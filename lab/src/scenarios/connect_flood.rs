@@ -27,8 +27,13 @@ const TARGETS: &[&str] = &[
     "www.sneakers.example",
     "accounts.games.example",
 ];
-const REFERERS: &[&str] =
-    &["", "https://www.yahoo.com", "https://www.google.com", "https://www.facebook.com", "https://www.gmail.com"];
+const REFERERS: &[&str] = &[
+    "",
+    "https://www.yahoo.com",
+    "https://www.google.com",
+    "https://www.facebook.com",
+    "https://www.gmail.com",
+];
 const AGENTS: &[&str] = &[
     "Mozilla/5.0 (Windows NT 6.1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/35.0.1916.153 Safari/537.36",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_10_3) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/43.0.2357.134 Safari/537.36",
@@ -63,7 +68,10 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(default_site(&who.site, log_format, &proxy));
     files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", index_php(&who, relay_timeout)));
-    files.push(file("/var/www/html/health.php", "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n"));
+    files.push(file(
+        "/var/www/html/health.php",
+        "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n",
+    ));
     let php = crate::prerequisites::php_version().unwrap_or_default();
     let web = HostPlan {
         name: "web1".into(),

@@ -46,7 +46,9 @@ impl Neighbourhood {
         }
         rng.shuffle(&mut pool);
         let never = net(Ipv4Addr::new(100, rng.u8(64..128), 0, 0), 16);
-        let site = *rng.choice(&["www.example.jp", "shop.example.com", "www.example.org"]).unwrap_or(&"www.example.jp");
+        let site = *rng
+            .choice(&["www.example.jp", "shop.example.com", "www.example.org"])
+            .unwrap_or(&"www.example.jp");
         let (admin_host, client_seed) = (rng.u32(1..=254), rng.u64(..));
 
         let lan = draw.prefix("lan", lan)?;
@@ -62,7 +64,9 @@ impl Neighbourhood {
         let prefixes = draw.number("client-prefix-count", counts.client_prefixes)?.clamp(1, 50) as usize;
         let client_prefixes = draw.prefixes("client-prefixes", &pool[9..9 + prefixes])?;
         if attacker_prefixes.iter().any(|theirs| client_prefixes.iter().any(|ours| overlap(theirs, ours))) {
-            return Err(LabError::Usage("attackers and clients must not share a prefix: truth would be unclear".into()));
+            return Err(LabError::Usage(
+                "attackers and clients must not share a prefix: truth would be unclear".into(),
+            ));
         }
         let clients = addresses(&mut fastrand::Rng::with_seed(client_seed), &client_prefixes, clients);
         Ok(Self {
@@ -196,7 +200,8 @@ pub(super) fn site(rng: &mut fastrand::Rng, post: &str) -> (SitePlan, Vec<FilePl
             statics.push(path);
         }
     }
-    let missing = vec!["/favicon.ico".into(), "/apple-touch-icon.png".into(), format!("/old/{}.html", rng.u16(..))];
+    let missing =
+        vec!["/favicon.ico".into(), "/apple-touch-icon.png".into(), format!("/old/{}.html", rng.u16(..))];
     (SitePlan { pages, statics, missing, post: post.into() }, files)
 }
 
@@ -223,7 +228,9 @@ echo '<!doctype html><html><head><title>' . htmlspecialchars($path) . '</title><
 /// What a Debian server with syslog and ssh needs before its web server: no machine-wide kernel log, a place for sshd.
 pub(super) fn base_setup() -> Vec<Vec<String>> {
     vec![
-        shell("sed -i '/imklog/d' /etc/rsyslog.conf && sed -i '/^module(load=\"imklog\"/d' /etc/rsyslog.conf"),
+        shell(
+            "sed -i '/imklog/d' /etc/rsyslog.conf && sed -i '/^module(load=\"imklog\"/d' /etc/rsyslog.conf",
+        ),
         argv("install -d -m 755 /run/sshd /run/php /run/haproxy /var/spool/rsyslog"),
         argv("chown www-data:www-data /run/php"),
         // Stock machines have it since their installation; images of them often come without.
@@ -252,7 +259,8 @@ pub(super) fn default_site(site: &str, log_format: &str, extra: &str) -> FilePla
 
 /// Debian's prefork settings with another limit; above 256 apache wants to be told twice.
 pub(super) fn prefork(worker_limit: u64) -> FilePlan {
-    let server_limit = if worker_limit > 256 { format!("ServerLimit {worker_limit}\n") } else { String::new() };
+    let server_limit =
+        if worker_limit > 256 { format!("ServerLimit {worker_limit}\n") } else { String::new() };
     file(
         "/etc/apache2/mods-available/mpm_prefork.conf",
         format!(

@@ -30,13 +30,14 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let counts = Counts { clients: 110..=140, client_prefixes: 30..=45, attacker_prefixes: 1..=1 };
     let who = Neighbourhood::draw(draw, counts)?;
     let each_mib = draw.number("xmlrpc-mib", 25..=29)?;
-    let work_ms = draw.number("xmlrpc-ms", 3000..=3400)?;
+    let work_ms = draw.number("xmlrpc-ms", 4000..=4600)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
     // A limit that looks right for pages and is a few too many for these requests. Far more would make each kill
     // serve the queue, and pages would come through between the kills.
     let workers = draw.number("workers", room_for + 4..=room_for + 6)?;
-    let memory = draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
-    let connections = draw.number("attack-connections", 70..=76)?;
+    let memory =
+        draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
+    let connections = draw.number("attack-connections", 86..=94)?;
     let addresses = draw.number("attacker-addresses", 6..=14)?;
     let path = draw.text("attack-path", "/xmlrpc.php")?;
     let with_duration = draw.number("log-duration", 1..=1)? != 0;
@@ -133,7 +134,8 @@ fn xmlrpc_php(each_mib: u64, work_ms: u64) -> String {
 }
 
 fn request(site: &str, path: &str, agent: &str, n: usize) -> String {
-    let mut body = String::from("<?xml version=\"1.0\"?><methodCall><methodName>system.multicall</methodName><params>");
+    let mut body =
+        String::from("<?xml version=\"1.0\"?><methodCall><methodName>system.multicall</methodName><params>");
     for call in 0..20 {
         body.push_str(&format!("<param><value>wp.getUsersBlogs admin word{}</value></param>", n * 20 + call));
     }
