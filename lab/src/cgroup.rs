@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-/// Memory limits a host; lxcfs reads the rest to answer for the host's own CPU and load.
-const CONTROLLERS: &[&str] = &["memory", "cpuacct", "cpu", "pids"];
+/// Memory limits a host; lxcfs reads the rest to answer for the host's own CPU and load, and it looks for the
+/// accounts of a CPU set under that set's own path, so a host has a set of its own, too.
+const CONTROLLERS: &[&str] = &["memory", "cpuacct", "cpu", "cpuset", "pids"];
 
 /// A host that forks without end must not take the machine with it.
 const PIDS_MAX: u32 = 4096;
@@ -85,6 +86,8 @@ impl Cgroups {
             fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
             if hierarchy.unified {
                 delegate(&hierarchy.mount, &dir)?;
+            } else if hierarchy.has("cpuset") {
+                inherit_cpus(&hierarchy.mount, &dir)?;
             }
             if let Some(limit) = memory_limit_bytes.filter(|_| hierarchy.has("memory")) {
                 let file = if hierarchy.unified { "memory.max" } else { "memory.limit_in_bytes" };
@@ -142,6 +145,20 @@ fn delegate(mount: &Path, dir: &Path) -> anyhow::Result<()> {
         for controller in has.split_whitespace().filter(|has| CONTROLLERS.contains(has)) {
             fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))
                 .with_context(|| format!("could not hand {controller} down from {}", parent.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// In v1 a new set has no CPU and no memory node, and nothing may join it until it has.
+fn inherit_cpus(mount: &Path, dir: &Path) -> anyhow::Result<()> {
+    let mut below: Vec<&Path> = dir.ancestors().take_while(|at| *at != mount).collect();
+    below.reverse();
+    for at in below {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let parents = at.parent().map(|parent| fs::read_to_string(parent.join(file))).transpose()?;
+            fs::write(at.join(file), parents.unwrap_or_default().trim())
+                .with_context(|| format!("could not set {file} of {}", at.display()))?;
         }
     }
     Ok(())

@@ -138,6 +138,8 @@ impl Keeper {
         self.dir.write_state(&self.state)?;
         kernel_log::follow(&self.hosts)?;
         for (host, plan) in self.hosts.iter().zip(&self.plan.hosts) {
+            // lxcfs counts a host's load from the first time that it is asked for it.
+            host.run(&["cat", "/proc/loadavg"].map(str::to_owned))?;
             for command in plan.setup.iter().chain(&plan.services) {
                 host.run(command)?;
             }

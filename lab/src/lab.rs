@@ -45,14 +45,14 @@ pub struct Lab {
 
 impl Lab {
     /// Brings a scenario up under a name of its own and with this process's life.
-    pub fn up(scenario: &str, params: Params) -> Result<Self, LabError> {
+    pub fn up(scenario: &str, params: &Params) -> Result<Self, LabError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         Self::up_named(&format!("{scenario}-{}-{n}", std::process::id()), scenario, params, Life::Attached)
     }
 
     /// Brings a scenario up. Returns when its services run and normal clients have begun.
-    pub fn up_named(name: &str, scenario: &str, params: Params, life: Life) -> Result<Self, LabError> {
+    pub fn up_named(name: &str, scenario: &str, params: &Params, life: Life) -> Result<Self, LabError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(fits) {
             return Err(LabError::Usage(format!(
@@ -61,7 +61,7 @@ impl Lab {
         }
         let scenario = scenarios::find(scenario)?;
         prerequisites::check()?;
-        let plan = scenarios::plan(scenario, &params)?;
+        let plan = scenarios::plan(scenario, params)?;
         let dir = Dir::of(name);
         fs::create_dir_all(base())?;
         if dir.0.exists() && !dir.is_kept() {

@@ -10,7 +10,7 @@
 //! ```no_run
 //! # fn main() -> Result<(), toban_lab::LabError> {
 //! use std::time::Duration;
-//! let mut lab = toban_lab::Lab::up("connect-flood", toban_lab::Params::new(7))?;
+//! let mut lab = toban_lab::Lab::up("connect-flood", &toban_lab::Params::new(7))?;
 //! lab.quiet(Duration::from_secs(30))?;
 //! lab.start_incident(Duration::from_secs(60))?;
 //! let seen = lab.exec("web1", &["ss", "-tn"])?;

@@ -13,6 +13,8 @@ use rustix::mount::{MountFlags, mount};
 /// What a host gets from lxcfs. Not uptime: process ages are counted from the machine's boot.
 pub(crate) const FILES: &[&str] = &["meminfo", "stat", "loadavg", "swaps"];
 
+const TRIES: usize = 5;
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 const READY_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) struct Lxcfs {
@@ -28,6 +30,17 @@ impl Lxcfs {
         // It keeps its controllers below /run/lxcfs whatever it is told; several labs must not meet there.
         fs::create_dir_all("/run/lxcfs").ok()?;
         mount("tmpfs", "/run/lxcfs", "tmpfs", MountFlags::empty(), None).ok()?;
+        // It mounts all hierarchies for itself, and that fails while the kernel still takes one of a former lxcfs down.
+        (0..TRIES).find_map(|_| {
+            let started = Self::start_once(dir, at.clone());
+            if started.is_none() {
+                thread::sleep(AGAIN_AFTER);
+            }
+            started
+        })
+    }
+
+    fn start_once(dir: &Path, at: PathBuf) -> Option<Self> {
         let daemon = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "lxcfs", "-f", "-l", "-p"])
             .arg(dir.join("lxcfs.pid"))

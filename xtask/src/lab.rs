@@ -87,7 +87,7 @@ fn lab(command: Command) -> Result<ExitCode> {
         Command::Install => toban_lab::install()?,
         Command::Up { name, parameters } => {
             let (scenario, params) = parse(&name, &parameters)?;
-            let lab = Lab::up_named(&name, &scenario, params, Life::Detached)?;
+            let lab = Lab::up_named(&name, &scenario, &params, Life::Detached)?;
             eprintln!("lab {name} is up: hosts {}", lab.hosts().join(", "));
             if !lab.has_own_vitals() {
                 eprintln!("lxcfs does not work here: hosts show the machine's memory, CPU and load");

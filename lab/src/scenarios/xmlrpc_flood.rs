@@ -1,5 +1,5 @@
-//! `xmlrpc-flood`: a flood of `POST /xmlrpc.php`, each of which takes much memory for a second. The host runs out of
-//! it, the kernel kills workers, and page views fall to a third and less.
+//! `xmlrpc-flood`: a flood of `POST /xmlrpc.php`, each of which takes much memory for some seconds. The host runs
+//! out of it, the kernel kills workers, and page views fall to a third and less.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,15 @@ const AGENTS: &[&str] = &[
 fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let counts = Counts { clients: 110..=140, client_prefixes: 30..=45, attacker_prefixes: 1..=1 };
     let who = Neighbourhood::draw(draw, counts)?;
-    let workers = draw.number("workers", 120..=150)?;
     let each_mib = draw.number("xmlrpc-mib", 25..=29)?;
-    let work_ms = draw.number("xmlrpc-ms", 900..=1200)?;
+    let work_ms = draw.number("xmlrpc-ms", 4000..=4600)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
+    // A limit that looks right for pages and is a few too many for these requests. Far more would make each kill
+    // serve the queue, and pages would come through between the kills.
+    let workers = draw.number("workers", room_for + 4..=room_for + 6)?;
     let memory =
         draw.number("memory-mib", (BASE_MIB + each_mib * room_for)..=(BASE_MIB + each_mib * room_for))? << 20;
-    let connections = draw.number("attack-connections", 84..=92)?;
+    let connections = draw.number("attack-connections", 86..=94)?;
     let addresses = draw.number("attacker-addresses", 6..=14)?;
     let path = draw.text("attack-path", "/xmlrpc.php")?;
     let with_duration = draw.number("log-duration", 1..=1)? != 0;
@@ -104,27 +106,30 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         target: who.web,
         prefixes: who.attacker_prefixes.clone(),
         sources,
-        patience_ms: 30_000,
+        patience_ms: 40_000,
         requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }
 
-/// Many calls in one (`system.multicall`), as these floods send them: the answer is built in memory, call by call.
+/// Many calls in one (`system.multicall`), as these floods send them: the answers are built in memory, and each call
+/// waits for its password to be looked up.
 fn xmlrpc_php(each_mib: u64, work_ms: u64) -> String {
+    let (slice_us, wait_us) = (10_000, work_ms * 1000 / 50);
     format!(
         "<?php\n\
          $call = file_get_contents('php://input');\n\
          $answers = [];\n\
          for ($i = 0; $i < {each_mib}; $i++) {{\n\
-         \x20   // One slice of the work: memory that stays until the end, a little CPU, a wait as for a database.\n\
          \x20   $answers[] = str_repeat(hash('sha256', $call . $i), 1 << 14);\n\
-         \x20   md5($answers[$i]);\n\
-         \x20   usleep({});\n\
+         \x20   usleep({slice_us});\n\
+         }}\n\
+         for ($i = 0; $i < 50; $i++) {{\n\
+         \x20   md5($answers[$i % {each_mib}]);\n\
+         \x20   usleep({wait_us});\n\
          }}\n\
          header('Content-Type: text/xml');\n\
-         echo '<?xml version=\"1.0\"?><methodResponse><fault><value><int>403</int></value></fault></methodResponse>';\n",
-        work_ms * 1000 / each_mib
+         echo '<?xml version=\"1.0\"?><methodResponse><fault><value><int>403</int></value></fault></methodResponse>';\n"
     )
 }
 

@@ -25,8 +25,14 @@ const AGENTS: &[&str] = &[
     "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Mobile Safari/537.36",
 ];
 
-/// A visit's mean number of requests, from the shares in [`visit`].
-const REQUESTS_OF_A_VISIT: f64 = 3.6;
+/// After a page, this share of people looks at another.
+const STAY_PERCENT: u8 = 65;
+/// Pages of the longest visit.
+const PAGES_MAX: usize = 6;
+/// Someone who had to wait this long looks at no other page: so page views fall before a single one fails.
+const SLOW: Duration = Duration::from_secs(3);
+/// A visit's mean number of requests while all is well, from the shares here and in [`visit`].
+const REQUESTS_OF_A_VISIT: f64 = 7.3;
 
 struct Visitors {
     plan: ClientsPlan,
@@ -64,33 +70,35 @@ fn visit(visitors: &Visitors, mut rng: fastrand::Rng) {
     let agent = rng.choice(AGENTS).copied().unwrap_or_default();
     let mut visit = Visit { visitors, source, agent, connection: None };
 
-    // A popular few pages and a long tail, as on any site.
-    let popular = site.pages.len().min(4);
-    let page =
-        if rng.u8(..100) < 50 { pick(&mut rng, &site.pages[..popular]) } else { pick(&mut rng, &site.pages) };
-    if !visit.ask("page", "GET", &page, "", 200) {
-        return;
-    }
-    for _ in 0..rng.usize(1..=3) {
-        thread::sleep(Duration::from_millis(rng.u64(5..60)));
-        visit.ask("static", "GET", &pick(&mut rng, &site.statics), &page, 200);
-    }
-    match rng.u8(..100) {
-        0..6 => {
-            thread::sleep(Duration::from_millis(rng.u64(200..900)));
-            visit.ask("post", "POST", &site.post, &page, 303);
+    let mut referer = String::new();
+    for n in 0..PAGES_MAX {
+        // A popular few pages and a long tail, as on any site.
+        let popular = if rng.bool() { site.pages.len().min(4) } else { site.pages.len() };
+        let page = pick(&mut rng, &site.pages[..popular]);
+        let began = Instant::now();
+        if !visit.ask("page", "GET", &page, &referer, 200) {
+            return;
         }
-        6..10 => {
-            visit.ask("missing", "GET", &pick(&mut rng, &site.missing), &page, 404);
+        // The first page brings the styles and scripts, later ones find them in the browser's cache.
+        for _ in 0..if n == 0 { rng.usize(2..=4) } else { rng.usize(0..=2) } {
+            thread::sleep(Duration::from_millis(rng.u64(5..60)));
+            visit.ask("static", "GET", &pick(&mut rng, &site.statics), &page, 200);
         }
-        10..30 => {
-            thread::sleep(Duration::from_millis(rng.u64(300..1500)));
-            let next = pick(&mut rng, &site.pages);
-            if visit.ask("page", "GET", &next, &page, 200) && rng.bool() {
-                visit.ask("static", "GET", &pick(&mut rng, &site.statics), &next, 200);
+        match rng.u8(..100) {
+            0..3 => {
+                thread::sleep(Duration::from_millis(rng.u64(200..900)));
+                visit.ask("post", "POST", &site.post, &page, 303);
             }
+            3..6 => {
+                visit.ask("missing", "GET", &pick(&mut rng, &site.missing), &page, 404);
+            }
+            _ => {}
         }
-        _ => {}
+        if began.elapsed() > SLOW || rng.u8(..100) >= STAY_PERCENT {
+            return;
+        }
+        referer = page;
+        thread::sleep(Duration::from_millis(rng.u64(300..2500)));
     }
 }
 
