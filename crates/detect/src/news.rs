@@ -36,7 +36,8 @@ impl Class {
     }
 
     fn count(&self, from: Time, to: Time) -> u32 {
-        self.minutes.range(from.bucket(MINUTE)..=to).map(|(_, n)| n).sum()
+        let from = from.bucket(MINUTE);
+        if from > to { 0 } else { self.minutes.range(from..=to).map(|(_, n)| n).sum() }
     }
 }
 
@@ -170,7 +171,9 @@ impl Kernel {
     pub(crate) fn close(&self, from: Time, at: Time) -> KernelNews {
         let oom: Vec<OomKill> = self.kills.iter().filter(|k| k.at >= from && k.at <= at).cloned().collect();
         let listed = u32::try_from(oom.len()).unwrap_or(u32::MAX);
-        let counted = self.by_minute.range(from.bucket(MINUTE) + MINUTE..=at).map(|(_, n)| n).sum::<u32>();
+        // The minute that the window begins in may hold older kills; the list is exact there.
+        let whole = from.bucket(MINUTE) + MINUTE;
+        let counted = if whole > at { 0 } else { self.by_minute.range(whole..=at).map(|(_, n)| n).sum::<u32>() };
         KernelNews {
             oom_count: listed.max(counted),
             oom,
