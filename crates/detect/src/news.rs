@@ -173,7 +173,8 @@ impl Kernel {
         let listed = u32::try_from(oom.len()).unwrap_or(u32::MAX);
         // The minute that the window begins in may hold older kills; the list is exact there.
         let whole = from.bucket(MINUTE) + MINUTE;
-        let counted = if whole > at { 0 } else { self.by_minute.range(whole..=at).map(|(_, n)| n).sum::<u32>() };
+        let counted =
+            if whole > at { 0 } else { self.by_minute.range(whole..=at).map(|(_, n)| n).sum::<u32>() };
         KernelNews {
             oom_count: listed.max(counted),
             oom,

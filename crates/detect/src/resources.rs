@@ -6,6 +6,9 @@ use toban_model::{ResourceUse, ServerView, Situation, Time, Waiting};
 
 use crate::{Baseline, FULL};
 
+/// The log's figure is over five seconds, in which the last workers come and go.
+const HINDSIGHT_FULL: f64 = 0.8;
+
 /// Whether a server has no worker left for a newcomer.
 pub(crate) fn is_full(view: &ServerView) -> bool {
     view.limit.is_some_and(|limit| limit > 0 && f64::from(view.busy) >= FULL * f64::from(limit))
@@ -38,12 +41,16 @@ pub(crate) fn all(
             let held = t.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / t.usual.seconds;
             [0.0, (held * 3.0).max(1.0).ceil()]
         });
+        // Requests that time out together free their workers together: between two waves a look finds most workers
+        // free, and hindsight does not.
+        let limit = f64::from(view.limit.unwrap_or(u32::MAX));
+        let hindsight = traffic.filter(|t| t.held_peak >= HINDSIGHT_FULL * limit).and_then(|t| t.onset);
         out.push(ResourceUse {
             name,
             used: f64::from(view.busy),
             limit: view.limit.map(f64::from),
             usual: recorded.or(logged),
-            exhausted_since: full_since(&view.service),
+            exhausted_since: full_since(&view.service).into_iter().chain(hindsight).min(),
             limit_from: service.and_then(|s| s.worker_limit_from.clone()),
         });
         if view.queue_limit > 0 {

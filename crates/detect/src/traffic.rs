@@ -308,6 +308,11 @@ impl TrafficWatch {
             clients: Rate { now: clients.len() as f64, usual: usual.clients_a_minute },
             onset,
             last_line: self.newest,
+            held_peak: self
+                .series
+                .range((end - MINUTE).max(until), end + WIDTH)
+                .map(|(_, b)| b.held_us as f64 / 1e6 / WIDTH.as_secs_f64())
+                .fold(0.0, f64::max),
             held_s_usual_median: usual.held_s_median,
         }
     }

@@ -41,7 +41,7 @@ fn ban(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
     if prefixes.is_empty() {
         return None;
     }
-    let collateral = collateral(picture, &prefixes);
+    let collateral = collateral(picture, |peer| prefixes.iter().any(|p| p.contains(peer)));
     if collateral.of > 0 && collateral.usual_clients_hit as f64 > USUAL_SHARE_MAX * collateral.of as f64 {
         return None;
     }
@@ -154,21 +154,21 @@ fn only_from_balancer(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
                 "only the balancer needs to reach the web server",
                 "Web サーバに到達する必要があるのはロードバランサーだけです",
             ),
+            collateral: collateral(picture, |peer| !from.iter().any(|p| p.contains(peer))),
             steps: vec![Action::AcceptOnlyFrom { ports, from, confirm_within_s: CONFIRM_WITHIN_S }],
             predicted,
-            collateral: Collateral::default(),
         },
     })
 }
 
-/// The usual clients that a packet filter on these prefixes would hit: those that come as TCP peers.
-fn collateral(picture: &Picture<'_>, prefixes: &[Prefix]) -> Collateral {
+/// The usual clients that a packet filter would hit: those whose TCP peer it drops.
+fn collateral(picture: &Picture<'_>, drops: impl Fn(&IpAddr) -> bool) -> Collateral {
     let Some(traffic) = picture.traffic else { return Collateral::default() };
     let mut all: HashSet<IpAddr> = HashSet::new();
     let mut hit: HashSet<IpAddr> = HashSet::new();
     for holder in &traffic.usual.holders {
         all.insert(holder.client.address);
-        if prefixes.iter().any(|p| p.contains(&holder.client.peer)) {
+        if drops(&holder.client.peer) {
             hit.insert(holder.client.address);
         }
     }

@@ -89,6 +89,14 @@ pub(crate) fn exhaustion(picture: &Picture<'_>) -> (String, String) {
                 "{name} に空きワーカーがありません。{limit:.0} のうち {used:.0} が使用中です{usual_ja}。"
             ),
         ),
+        Some(limit) if resource.exhausted_since.is_some() => (
+            format!(
+                "{name} runs out of workers in waves: {used:.0} of {limit:.0} busy at this moment{usual_en}."
+            ),
+            format!(
+                "{name} のワーカーが断続的に枯渇しています。現在は {limit:.0} のうち {used:.0} が使用中です{usual_ja}。"
+            ),
+        ),
         Some(limit) => (
             format!("{name} holds {used:.0} of {limit:.0} workers{usual_en}."),
             format!("{name} のワーカーは {limit:.0} のうち {used:.0} が使用中です{usual_ja}。"),
@@ -114,9 +122,15 @@ pub(crate) fn held_by(picture: &Picture<'_>, what_en: &str, what_ja: &str) -> Te
     let (what_en, what_ja) = if request.is_empty() || request == "CONNECT" {
         (what_en.to_owned(), what_ja.to_owned())
     } else {
-        (format!("{request} {what_en}"), format!("{request} の{what_ja}"))
+        (format!("{request} {what_en}"), format!("{request} {what_ja}"))
     };
     let held = group.held;
+    let workers = picture.workers().map(|w| w.name.as_str());
+    let (of_en, of_ja) = if picture.exhausted().map(|r| r.name.as_str()) == workers {
+        (format!("{held:.0} of them are"), format!("うち {held:.0} は"))
+    } else {
+        (format!("{held:.0} web server workers are"), format!("Web サーバの {held:.0} ワーカーは"))
+    };
     let (way_en, way_ja) = match group.shape.via {
         Some(Via::Direct) => (
             ",\nsent straight to this host, past the load balancer",
@@ -125,8 +139,8 @@ pub(crate) fn held_by(picture: &Picture<'_>, what_en: &str, what_ja: &str) -> Te
         _ => ("", ""),
     };
     Text::new(
-        format!("{en}\n{held:.0} of them are held by {what_en} from {networks_en}{way_en}."),
-        format!("{ja}\nうち {held:.0} は {networks_ja} からの{what_ja}が占有しています。{way_ja}"),
+        format!("{en}\n{of_en} held by {what_en} from {networks_en}{way_en}."),
+        format!("{ja}\n{of_ja} {networks_ja} からの {what_ja}が占有しています。{way_ja}"),
     )
 }
 

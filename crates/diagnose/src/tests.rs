@@ -159,6 +159,7 @@ fn closed(mix: Mix) -> Situation {
         clients: mix.clients,
         onset: full.then_some(since),
         last_line: Some(mix.at),
+        held_peak: 0.0,
         held_s_usual_median: 0.02,
     });
     situation

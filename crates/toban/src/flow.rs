@@ -192,7 +192,12 @@ impl Flow {
             (service.to_owned(), source)
         });
         for (service, source) in configured.chain(found).chain(stock) {
-            if source.role != LogRole::Kernel && !all.iter().any(|(_, known)| known.path == source.path) {
+            // php-fpm's slow log tells of requests that have not ended, and tells nobody's address.
+            let slow = source.format.as_deref() == Some(discover::php_fpm::SLOW_LOG_FORMAT);
+            if source.role != LogRole::Kernel
+                && !slow
+                && !all.iter().any(|(_, known)| known.path == source.path)
+            {
                 all.push((service, source));
             }
         }

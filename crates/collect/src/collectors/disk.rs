@@ -26,6 +26,10 @@ impl Collector for Disk {
         let mounts = procfs::mounts(root.read("/proc/mounts", &mut self.buffer)?);
         let mut seen = Vec::with_capacity(mounts.len());
         for mount in mounts {
+            // A file that something is bound onto is no place that fills up.
+            if !root.at(&mount.point).is_dir() {
+                continue;
+            }
             // A mount that cannot be asked (stale, no right) is absent, the others still count.
             let Ok(stat) = rustix::fs::statvfs(root.at(&mount.point)) else { continue };
             // Bind mounts and overlays on one disk report the same numbers; the first name is enough.
