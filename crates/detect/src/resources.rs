@@ -42,9 +42,11 @@ pub(crate) fn all(
             [0.0, (held * 3.0).max(1.0).ceil()]
         });
         // Requests that time out together free their workers together: between two waves a look finds most workers
-        // free, and hindsight does not.
+        // free, and hindsight does not. Without anybody waiting it is over.
         let limit = f64::from(view.limit.unwrap_or(u32::MAX));
-        let hindsight = traffic.filter(|t| t.held_peak >= HINDSIGHT_FULL * limit).and_then(|t| t.onset);
+        let waits = view.queue_len > 0 || situation.servers.iter().any(is_full);
+        let hindsight =
+            traffic.filter(|t| waits && t.held_peak >= HINDSIGHT_FULL * limit).and_then(|t| t.onset);
         out.push(ResourceUse {
             name,
             used: f64::from(view.busy),

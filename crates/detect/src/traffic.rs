@@ -26,6 +26,8 @@ const USUAL_EVERY: Duration = Duration::from_secs(30);
 const WINDOW_MIN: Duration = Duration::from_secs(60);
 /// Rates "now" are over this time.
 const RATE_OVER: Duration = Duration::from_secs(20);
+/// How far hindsight looks back for the most workers held: the longest usual timeout, so that no wave is missed.
+const PEAK_OVER: Duration = Duration::from_secs(30);
 /// Distinct groups handed on for judgement; the lightest are left out.
 const HOLDERS_MAX: usize = 50_000;
 
@@ -310,7 +312,7 @@ impl TrafficWatch {
             last_line: self.newest,
             held_peak: self
                 .series
-                .range((end - MINUTE).max(until), end + WIDTH)
+                .range((end - PEAK_OVER).max(until), end + WIDTH)
                 .map(|(_, b)| b.held_us as f64 / 1e6 / WIDTH.as_secs_f64())
                 .fold(0.0, f64::max),
             held_s_usual_median: usual.held_s_median,

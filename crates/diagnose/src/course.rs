@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use toban_model::{Time, Verdict};
+use toban_model::{Evidence, Finding, Time, Verdict};
 
 use crate::Diagnosis;
 
@@ -78,9 +78,43 @@ impl Course {
     }
 }
 
+/// What an open incident says after one more look: the sharpest that was seen of each cause, with all effects.
+///
+/// The aftermath of a cure (dead requests that end, kills that were under way) must not replace the cause that was
+/// named while it was at work. A further cause joins when it names somebody, or when nobody was named before.
+pub fn gather(kept: &mut Vec<Finding>, seen: &[Finding]) {
+    for new in seen {
+        let nobody_named = kept.iter().all(|f| f.culprits.is_empty());
+        match kept.iter_mut().find(|f| f.cause == new.cause) {
+            Some(old) => {
+                let mut effects = std::mem::take(&mut old.effects);
+                for effect in &new.effects {
+                    match effects.iter_mut().find(|e| e.what == effect.what) {
+                        Some(known) if worse(effect, known) => *known = effect.clone(),
+                        Some(_) => {}
+                        None => effects.push(effect.clone()),
+                    }
+                }
+                if new.confidence >= old.confidence && new.culprits.len() >= old.culprits.len() {
+                    *old = Finding { since: old.since.min(new.since), ..new.clone() };
+                }
+                old.effects = effects;
+            }
+            None if !new.culprits.is_empty() || nobody_named => kept.push(new.clone()),
+            None => {}
+        }
+    }
+    kept.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then_with(|| a.cause.cmp(&b.cause)));
+}
+
+/// Page views are worse when they are fewer, everything else when it is more.
+fn worse(new: &Evidence, known: &Evidence) -> bool {
+    if new.what == "page-views" { new.value < known.value } else { new.value > known.value }
+}
+
 #[cfg(test)]
 mod tests {
-    use toban_model::{Finding, Text};
+    use toban_model::Text;
 
     use super::*;
 
@@ -98,6 +132,25 @@ mod tests {
             remedies: Vec::new(),
         };
         Diagnosis { verdict: Verdict::Incident, findings: vec![finding] }
+    }
+
+    #[test]
+    fn the_aftermath_does_not_replace_the_cause() {
+        let mut kept = incident("http-flood").findings;
+        kept[0].culprits.push(toban_model::Culprit {
+            kind: toban_model::CulpritKind::Prefix,
+            value: "198.51.100.0/24".into(),
+            share: 0.9,
+            r#where: toban_model::Where::new(),
+            process: None,
+        });
+        let named = kept.clone();
+        gather(&mut kept, &incident("memory-exhaustion").findings);
+        assert_eq!(kept, named);
+        let mut weaker = incident("http-flood").findings;
+        weaker[0].confidence = 0.7;
+        gather(&mut kept, &weaker);
+        assert_eq!(kept, named);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-pub use course::{Course, Turn};
+pub use course::{Course, Turn, gather};
 use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
 
 use crate::causes::{Cause, Judged};

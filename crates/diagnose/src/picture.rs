@@ -4,6 +4,9 @@ use toban_model::{ResourceUse, ServerView, Service, Situation, SymptomKind, Time
 
 use crate::attribution::{Group, attribute};
 
+/// Kills come every second or so while memory is short; so long after the last one it is over.
+const KILLS_LAST: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// One situation with what its numbers add up to.
 pub(crate) struct Picture<'a> {
     pub(crate) situation: &'a Situation,
@@ -43,8 +46,11 @@ impl<'a> Picture<'a> {
     /// Something is used up, killed, or falling together with errors.
     pub(crate) fn is_incident(&self) -> bool {
         let has = |kind| self.situation.symptoms.iter().any(|s| s.kind == kind);
-        has(SymptomKind::Exhausted)
-            || has(SymptomKind::OomKill)
+        let killing =
+            self.situation.kernel.oom.last().is_some_and(|k| self.situation.at.since(k.at) <= KILLS_LAST);
+        self.situation.symptoms.iter().any(|s| s.kind == SymptomKind::Exhausted && s.what != "memory")
+            || (self.situation.symptoms.iter().any(|s| s.what == "memory") && !has(SymptomKind::OomKill))
+            || killing
             || (has(SymptomKind::Fall) && has(SymptomKind::Errors))
             || self.logged_saturation()
     }

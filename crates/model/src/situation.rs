@@ -94,7 +94,7 @@ pub struct Traffic {
     pub onset: Option<Time>,
     /// The newest line that was read.
     pub last_line: Option<Time>,
-    /// The most workers that ended requests held at once in the last minute, in hindsight.
+    /// The most workers that ended requests held at once in the last half minute, in hindsight.
     pub held_peak: f64,
     /// Median seconds that a request holds a worker, usually.
     pub held_s_usual_median: f64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
-use toban_collect::{Root, discover, history};
+use toban_collect::{Root, history};
 use toban_model::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Text};
 use toban_parse::{Clock, Format, sniff};
 use toban_record::Record;
@@ -16,7 +16,7 @@ use toban_respond::Engine;
 use crate::actor::{self, Turn};
 use crate::cli::{self, Exit};
 use crate::run::{eprint_all, print_all};
-use crate::why::{Asked, now, style};
+use crate::why::{Asked, glance, now, style};
 use crate::{clock, plans};
 
 /// Rows of a list; the record keeps more.
@@ -71,27 +71,10 @@ pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
     Ok(shown(asked, &record))
 }
 
-/// What must not be hit, for a ban by hand: the host as it is now, without its history.
+/// What must not be hit by a ban by hand: the host as it is, and its usual traffic as the logs on disk tell it.
 fn protected_now(asked: &Asked<'_>, record: &Record) -> anyhow::Result<Protected> {
-    let host = discover(&Root::host());
-    let balancers: Vec<_> = host
-        .services
-        .iter()
-        .flat_map(|s| &s.trusted_proxies)
-        .chain(&asked.config.proxy.trusted)
-        .copied()
-        .collect();
-    let mut allowlist = asked.config.allow.prefixes.clone();
-    allowlist.extend(record.allowed()?);
-    allowlist.extend(balancers);
-    Ok(Protected {
-        own: host.own,
-        gateways: host.gateways,
-        resolvers: host.resolvers,
-        logins: host.logins,
-        allowlist,
-        ..Protected::default()
-    })
+    let judged = glance(asked);
+    Ok(plans::protected(&judged.situation, asked.config, &record.allowed()?))
 }
 
 fn shown(asked: &Asked<'_>, record: &ActionRecord) -> Exit {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use toban_collect::Root;
-use toban_diagnose::{Course, Diagnosis, Turn, diagnose};
+use toban_diagnose::{Course, Diagnosis, Turn, diagnose, gather};
 use toban_model::{
     Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Situation, Text, Time,
     Verdict,
@@ -226,14 +226,14 @@ impl Agent {
             }
             Turn::GoesOn => {
                 let Some(incident) = &mut self.incident else { return };
+                let before = incident.findings.clone();
+                gather(&mut incident.findings, &diagnosis.findings);
                 let named = |findings: &[toban_model::Finding]| {
                     findings.iter().flat_map(|f| &f.culprits).map(|c| c.value.clone()).collect::<Vec<_>>()
                 };
-                let changed = diagnosis.findings.first().is_some_and(|f| f.cause != incident.cause)
-                    || named(&diagnosis.findings) != named(&incident.findings);
-                if changed || now.since(self.kept) >= KEEP_EVERY {
-                    incident.cause = diagnosis.findings.first().map(|f| f.cause.clone()).unwrap_or_default();
-                    incident.findings.clone_from(&diagnosis.findings);
+                let changed = named(&before) != named(&incident.findings);
+                if changed || (before != incident.findings && now.since(self.kept) >= KEEP_EVERY) {
+                    incident.cause = incident.findings.first().map(|f| f.cause.clone()).unwrap_or_default();
                     self.kept = now;
                     let written = self.record.update_incident(incident);
                     if let Err(error) = written {

@@ -87,6 +87,15 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
     judged(flow, at, live)
 }
 
+/// The host and its usual traffic, without waiting for rates.
+pub(crate) fn glance(asked: &Asked<'_>) -> Judged {
+    let present = clock::now();
+    let mut flow = Flow::host(Root::host(), asked.config, asked.zone.clone(), present, None);
+    flow.read_history(Instant::now() + HISTORY_FOR);
+    flow.look(clock::now(), false);
+    judged(flow, clock::now(), true)
+}
+
 fn judged(mut flow: Flow, at: Time, live: bool) -> Judged {
     let situation = flow.close(at, live);
     let diagnosis = diagnose(&situation);

@@ -121,10 +121,7 @@ pub fn explain(host: &Host, lang: Lang, style: Style) -> String {
         }
         row(&words::RESTARTED_BY, words::supervisor(&service.supervisor, lang));
         if !service.config.is_empty() {
-            row(
-                &words::CONFIG,
-                joined(&service.config.iter().map(|path| path.display()).collect::<Vec<_>>(), lang),
-            );
+            row(&words::CONFIG, config_files(&service.config, lang));
         }
         table.print(&mut out, style);
     }
@@ -136,6 +133,16 @@ pub fn explain(host: &Host, lang: Lang, style: Style) -> String {
         }
     }
     out
+}
+
+/// The main file and how many more there are: a stock Apache has fifty.
+fn config_files(files: &[std::path::PathBuf], lang: Lang) -> String {
+    let main = files.first().map(|path| path.display().to_string()).unwrap_or_default();
+    match (files.len().saturating_sub(1), lang) {
+        (0, _) => main,
+        (more, Lang::En) => format!("{main} and {more} more"),
+        (more, Lang::Ja) => format!("{main} ほか {more} 件"),
+    }
 }
 
 /// A plan before it is carried out: `toban fix N --dry-run`, and the question that `toban fix N` asks.

@@ -16,13 +16,16 @@ fn detect(situation: &Situation) -> Vec<Symptom> {
         .iter()
         .filter_map(|resource| {
             let since = resource.exhausted_since?;
-            let limit = resource.limit.map_or("?".to_owned(), |l| format!("{l:.0}"));
+            // Memory is told in MB, workers in numbers.
+            let (scale, unit) = if resource.name == "memory" { (1e6, " MB") } else { (1.0, "") };
+            let used = resource.used / scale;
+            let limit = resource.limit.map_or("?".to_owned(), |l| format!("{:.0}{unit}", l / scale));
             Some(Symptom {
                 kind: SymptomKind::Exhausted,
                 what: resource.name.clone(),
                 text: Text::new(
-                    format!("{} used up: {:.0} of {limit}", resource.name, resource.used),
-                    format!("{} を使い切っています: {limit} のうち {:.0}", resource.name, resource.used),
+                    format!("{} used up: {used:.0}{unit} of {limit}", resource.name),
+                    format!("{} を使い切っています: {limit} のうち {used:.0}{unit}", resource.name),
                 ),
                 value: resource.used,
                 usual: resource.usual.map(|u| u[1]),

@@ -31,7 +31,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
         ));
     };
     if group.proxy_share < PROXY_SHARE_MIN {
-        let share = group.proxy_share * 100.0;
+        let share = (group.proxy_share * 100.0).abs();
         return Judged::Not(Text::new(
             format!("{share:.0} % of their requests ask for another host"),
             format!("他ホスト宛てのリクエストは {share:.0} % です"),
