@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use toban_model::{Action, Collateral, Plan, Prefix, Remedy, Restart, Risk, ServiceKind, Text, Via, Waiting};
 
-use crate::attribution::USUAL_SHARE_MAX;
+use crate::attribution::{Group, USUAL_SHARE_MAX};
 use crate::picture::Picture;
 
 /// An attacker comes back; an innocent who was hit does not wait for ever.
@@ -55,8 +55,7 @@ fn ban(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
     steps.extend(restarts.into_iter().map(Action::Restart));
     let mut predicted = BTreeMap::new();
     if let Some(workers) = picture.workers() {
-        let left = (workers.used - group.held).max(0.0);
-        predicted.insert(workers.name.clone(), left.round());
+        predicted.insert(workers.name.clone(), left(workers.used, group));
     }
     let list = prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let on = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -138,7 +137,7 @@ fn only_from_balancer(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
     let list = balancers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut predicted = BTreeMap::new();
     if let Some(workers) = picture.workers() {
-        predicted.insert(workers.name.clone(), (workers.used - group.held).max(0.0).round());
+        predicted.insert(workers.name.clone(), left(workers.used, group));
     }
     Some(Remedy {
         id: 0,
@@ -159,6 +158,11 @@ fn only_from_balancer(picture: &Picture<'_>, cause: &str) -> Option<Remedy> {
             predicted,
         },
     })
+}
+
+/// Workers that stay busy without the group: by its share, since not every busy worker's peer is known.
+fn left(used: f64, group: &Group) -> f64 {
+    (used * (1.0 - group.share().min(1.0))).round()
 }
 
 /// The usual clients that a packet filter would hit: those whose TCP peer it drops.

@@ -1,6 +1,7 @@
 //! The commands that change something, and those that show what was done: all through the same safety rules, the
 //! same book and the same engine as the agent.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use toban_collect::{Root, history};
-use toban_model::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Text};
+use toban_model::{
+    Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Situation, Text,
+};
 use toban_parse::{Clock, Format, sniff};
 use toban_record::Record;
 use toban_respond::Engine;
+use toban_respond::verify::{self, Expectation, Measured, Outcome};
 
 use crate::actor::{self, Turn};
 use crate::cli::{self, Exit};
@@ -21,6 +25,8 @@ use crate::{clock, plans};
 
 /// Rows of a list; the record keeps more.
 const LISTED: usize = 200;
+/// How often the effect of a remedy is looked at.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Lines that a format is found from.
 const SNIFFED_LINES: usize = 200;
 
@@ -216,7 +222,47 @@ pub(crate) fn fix(asked: &Asked<'_>, fix: &cli::Fix) -> anyhow::Result<Exit> {
     let exit = shown(asked, &record);
     match within.filter(|_| record.state == ActionState::Done) {
         Some(within) => confirm(asked, hands, &record, within),
+        None if record.state == ActionState::Done => measure(asked, hands, &record, &judged.situation),
         None => Ok(exit),
+    }
+}
+
+/// Looks until it is clear whether it helped; what did not is taken back.
+fn measure(
+    asked: &Asked<'_>,
+    mut hands: Hands,
+    record: &ActionRecord,
+    before: &Situation,
+) -> anyhow::Result<Exit> {
+    let values = |situation: &Situation| {
+        situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect::<BTreeMap<_, _>>()
+    };
+    let expected = Expectation {
+        done: record.changed,
+        before: values(before),
+        predicted: record.plan.predicted.clone(),
+        guards: BTreeMap::new(),
+    };
+    if expected.predicted.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    eprint_all("measuring whether it helps; this takes a quarter of a minute, at most a minute and a half\n");
+    let mut measured = Vec::new();
+    let mut flow = crate::why::opened(asked);
+    loop {
+        std::thread::sleep(MEASURE_EVERY);
+        let present = clock::now();
+        flow.follow(present);
+        flow.look(present, false);
+        let values = values(&flow.close(present, true));
+        measured.push(Measured { at: present, values: values.clone() });
+        let outcome = verify::judge(&expected, &measured, present);
+        if outcome == Outcome::Wait {
+            continue;
+        }
+        let told = expected.predicted.keys().filter_map(|k| Some((k.clone(), *values.get(k)?))).collect();
+        let settled = hands.engine.conclude(clock::now(), record.id, outcome, &told)?;
+        return Ok(shown(asked, &settled));
     }
 }
 

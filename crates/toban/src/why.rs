@@ -87,11 +87,16 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
     judged(flow, at, live)
 }
 
+/// This host with what its logs on disk say.
+pub(crate) fn opened(asked: &Asked<'_>) -> Flow {
+    let mut flow = Flow::host(Root::host(), asked.config, asked.zone.clone(), clock::now(), None);
+    flow.read_history(Instant::now() + HISTORY_FOR);
+    flow
+}
+
 /// The host and its usual traffic, without waiting for rates.
 pub(crate) fn glance(asked: &Asked<'_>) -> Judged {
-    let present = clock::now();
-    let mut flow = Flow::host(Root::host(), asked.config, asked.zone.clone(), present, None);
-    flow.read_history(Instant::now() + HISTORY_FOR);
+    let mut flow = opened(asked);
     flow.look(clock::now(), false);
     judged(flow, clock::now(), true)
 }
