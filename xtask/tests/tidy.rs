@@ -1,5 +1,6 @@
 //! Habits that no compiler lint knows: how a file opens, how long it is, and that nothing outside the tests knows the
 //! addresses and names of tests.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,14 +65,14 @@ fn sources() -> Vec<Source> {
 
 /// All at once, so that one run shows all.
 #[track_caller]
-fn none(wrong: Vec<String>) {
+fn none(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
 #[test]
 fn every_file_says_first_what_it_is() {
     let wrong = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
-    none(wrong.map(|source| format!("{}: does not open with //!", source.path)).collect());
+    none(&wrong.map(|source| format!("{}: does not open with //!", source.path)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn no_file_is_longer_than_can_be_read() {
     for (long, _) in LONG.iter().filter(|(long, _)| !sources.iter().any(|source| source.path == *long)) {
         wrong.push(format!("{long}: stands in LONG and does not exist"));
     }
-    none(wrong);
+    none(&wrong);
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn nothing_unfinished_is_left() {
         found.visit_file(&syn::parse_file(&source.text).unwrap());
         wrong.extend(found.0.iter().map(|name| format!("{}: {name}!", source.path)));
     }
-    none(wrong);
+    none(&wrong);
 }
 
 struct Unfinished(Vec<String>);
@@ -130,7 +131,7 @@ fn no_code_knows_the_addresses_or_names_of_tests() {
         found.visit_file(&syn::parse_file(&source.text).unwrap());
         wrong.extend(found.found.iter().map(|(line, what)| format!("{}:{line}: {what}", source.path)));
     }
-    none(wrong);
+    none(&wrong);
 }
 
 /// Looks for addresses and names in literals: not in comments, attributes (help texts are full of examples), samples
