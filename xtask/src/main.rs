@@ -1,6 +1,10 @@
 //! Every command that a person or CI needs.
 
+mod check;
+mod demo;
 mod lab;
+mod steps;
+mod test;
 
 use std::process::ExitCode;
 
@@ -8,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 /// Every command that a person or CI needs.
 #[derive(Parser)]
-#[command(bin_name = "cargo xtask")]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -16,6 +20,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Every test; as root on Debian it installs what they need, otherwise it says what it skips
+    Test(test::Args),
+    /// Format, lints, documentation, structure, licences: all that needs no running
+    Check,
+    /// See a real Apache flooded, and toban solving it, in under two minutes (root)
+    Demo(demo::Args),
     /// Real incidents on real software, in namespaces of their own
     Lab(lab::Args),
 }
@@ -25,6 +35,9 @@ fn main() -> ExitCode {
         return ExitCode::from(code as u8);
     }
     let done = match Args::parse().command {
+        Command::Test(args) => Ok(test::run(&args)),
+        Command::Check => Ok(check::run()),
+        Command::Demo(args) => demo::run(&args),
         Command::Lab(args) => lab::run(args),
     };
     match done {

@@ -260,9 +260,7 @@ fn effects(picture: &Picture<'_>) -> Vec<Evidence> {
         .situation
         .symptoms
         .iter()
-        .filter(|s| {
-            !matches!(s.kind, SymptomKind::High) && !(s.kind == SymptomKind::Errors && s.what.contains(':'))
-        })
+        .filter(|s| s.kind != SymptomKind::High && (s.kind != SymptomKind::Errors || !s.what.contains(':')))
         .collect();
     symptoms.sort_by_key(|s| s.since);
     symptoms

@@ -1,3 +1,5 @@
+//! The record through kill, damage and a full disk.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

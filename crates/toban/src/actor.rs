@@ -23,7 +23,7 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(2);
 /// What the agent asks for.
 pub(crate) enum Order {
     /// Carry a plan out.
-    CarryOut { plan: Plan, protected: Protected, incident: Option<IncidentId> },
+    CarryOut { plan: Plan, protected: Box<Protected>, incident: Option<IncidentId> },
     /// Say what an action has brought, and take it back if that was nothing.
     Conclude { id: ActionId, outcome: Outcome, measured: std::collections::BTreeMap<String, f64> },
 }
@@ -66,8 +66,8 @@ pub(crate) struct ActorThread {
 
 impl ActorThread {
     /// Restores at once what the book says and the kernel does not hold, and begins to wait for orders.
-    pub(crate) fn start(record: Arc<Record>, dir: &Path) -> toban_respond::Result<ActorThread> {
-        let engine = engine(&record)?;
+    pub(crate) fn start(record: &Arc<Record>, dir: &Path) -> toban_respond::Result<ActorThread> {
+        let engine = engine(record)?;
         let (orders, inbox) = channel();
         let (outbox, reports) = channel();
         let dir = dir.to_owned();

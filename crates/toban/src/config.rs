@@ -281,9 +281,12 @@ struct Section {
     keys: &'static [Key],
 }
 
+/// Takes a value over, or says what is wrong with it; the last argument is the causes that there are.
+type Set = fn(&mut Config, &Spanned<DeValue<'_>>, &[&str]) -> Result<(), Vec<Wrong>>;
+
 struct Key {
     name: &'static str,
-    set: fn(&mut Config, &Spanned<DeValue<'_>>, &[&str]) -> Result<(), Vec<Wrong>>,
+    set: Set,
 }
 
 impl Section {

@@ -276,10 +276,10 @@ impl Flow {
         if self.readers[reader].format.is_none() {
             let first: Vec<&[u8]> = lines().take(SNIFFED_LINES).collect();
             let format = sniff(&first, &self.clock);
-            if self.readers[reader].service == "web" {
-                if let Some(format) = &format {
-                    self.readers[reader].service = service_of(format).to_owned();
-                }
+            if self.readers[reader].service == "web"
+                && let Some(format) = &format
+            {
+                self.readers[reader].service = service_of(format).to_owned();
             }
             self.readers[reader].format = format;
         }
@@ -298,7 +298,7 @@ impl Flow {
         let fresh = |at: Time| self.until.is_none_or(|until| at <= until);
         match format.parse(line) {
             Some(Event::Request(request)) if fresh(request.time) => {
-                self.watch.request(&reader.service, &request)
+                self.watch.request(&reader.service, &request);
             }
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
                 self.watch.error(&reader.service, read, &error);

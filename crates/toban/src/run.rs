@@ -163,7 +163,7 @@ impl Agent {
         if self.settings.mode != Mode::Act && !owes {
             return;
         }
-        match ActorThread::start(self.record.clone(), &self.settings.state) {
+        match ActorThread::start(&self.record, &self.settings.state) {
             Ok(actor) => self.actor = Some(actor),
             Err(error) => {
                 let error = error.to_string();
@@ -190,12 +190,12 @@ impl Agent {
         self.flow.follow(now);
         let mut sample = self.flow.look(now, !self.course.is_open());
         sample.late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
-        if let Some(frames) = &mut self.frames {
-            if let Err(error) = frames.append(&sample) {
-                let error = error.to_string();
-                self.warn(&format!("no more samples are kept: {error}"));
-                self.frames = None;
-            }
+        if let Some(frames) = &mut self.frames
+            && let Err(error) = frames.append(&sample)
+        {
+            let error = error.to_string();
+            self.warn(&format!("no more samples are kept: {error}"));
+            self.frames = None;
         }
         let situation = self.flow.close(now, true);
         let diagnosis = diagnose(&situation);
@@ -351,7 +351,7 @@ impl Agent {
         let allowed = self.record.allowed().unwrap_or_default();
         let order = Order::CarryOut {
             plan: plans::with_settings(plan, &self.settings.config),
-            protected: plans::protected(situation, &self.settings.config, &allowed),
+            protected: Box::new(plans::protected(situation, &self.settings.config, &allowed)),
             incident: self.incident.as_ref().map(|i: &Incident| -> IncidentId { i.id }),
         };
         if actor.orders.send(order).is_ok() {

@@ -45,7 +45,7 @@ pub struct Sample {
     pub format: &'static str,
     /// The line.
     pub line: &'static str,
-    /// The event as [`crate::show`] writes it, in a zone nine hours east of Greenwich, on 22 November 2026; `none` if
+    /// The event as [`crate::show()`] writes it, in a zone nine hours east of Greenwich, on 22 November 2026; `none` if
     /// the line does not fit.
     pub event: &'static str,
 }

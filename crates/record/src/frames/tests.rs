@@ -1,3 +1,5 @@
+//! Segments that were cut, flipped and filled up, and what a cursor still finds in them.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

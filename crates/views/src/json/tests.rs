@@ -1,3 +1,5 @@
+//! The documents byte for byte, and the fields that scripts rely on.
+
 use expect_test::expect_file;
 use serde_json::Value;
 

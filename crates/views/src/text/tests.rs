@@ -1,3 +1,5 @@
+//! Whole screens, in both languages.
+
 use expect_test::{ExpectFile, expect_file};
 use toban_model::{Situation, Time};
 
