@@ -38,7 +38,7 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
     let config = load(cli.global.config.as_deref())?;
     let lang = cli.global.language(|name| std::env::var(name).ok());
     let zone = TimeZone::system();
-    let state: PathBuf = cli.global.state.clone().unwrap_or_else(|| config.agent.state.clone());
+    let state = cli.global.state.clone().unwrap_or_else(|| state_of(&config));
     let asked = Asked { config: &config, state: &state, zone: zone.clone(), lang, colour: cli.global.color };
     match &cli.command {
         Command::Run(run) => {
@@ -74,6 +74,18 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Where the record is kept: a user without rights to the host's place keeps one of their own (XDG base directories).
+fn state_of(config: &Config) -> PathBuf {
+    let root = rustix::process::geteuid().is_root();
+    if root || config.agent.state != Config::default().agent.state {
+        return config.agent.state.clone();
+    }
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    let own =
+        std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home);
+    own.map_or_else(|| config.agent.state.clone(), |dir| dir.join("toban"))
 }
 
 /// The configuration that was named, or the host's own if there is one, or the defaults.

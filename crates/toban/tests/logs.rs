@@ -1,0 +1,267 @@
+//! `toban why --log`: incidents told by access logs alone, generated from a seed, with look-alikes and forgeries.
+//! Other seeds: `TOBAN_SEED=7 cargo test -p toban --test logs`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A small generator of its own (SplitMix64): tests must not change with a library's version.
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+fn seed() -> u64 {
+    std::env::var("TOBAN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+
+/// 2024-03-05 10:00:00 UTC.
+const START: u64 = 1_709_632_800;
+const QUIET_S: u64 = 600;
+
+/// One line to be, with the time that it is written (the request's end).
+struct Line {
+    received: u64,
+    held_us: u64,
+    peer: String,
+    forwarded: String,
+    request: String,
+    status: u16,
+    agent: String,
+}
+
+#[derive(Default)]
+struct Log(Vec<Line>);
+
+impl Log {
+    fn add(&mut self, received: u64, held_us: u64, peer: &str, forwarded: &str, request: &str, status: u16) {
+        self.0.push(Line {
+            received,
+            held_us,
+            peer: peer.into(),
+            forwarded: forwarded.into(),
+            request: request.into(),
+            status,
+            agent: "Mozilla/5.0 (X11; Linux x86_64)".into(),
+        });
+    }
+
+    /// In the order that a server writes: by the end.
+    fn write(mut self, name: &str) -> PathBuf {
+        self.0.sort_by_key(|l| l.received * 1_000_000 + l.held_us);
+        let mut text = String::new();
+        for l in &self.0 {
+            let time = stamp(l.received);
+            let (peer, request, status, agent) = (&l.peer, &l.request, l.status, &l.agent);
+            let (held, forwarded) = (l.held_us, &l.forwarded);
+            writeln!(text, "{peer} - - [{time}] \"{request} HTTP/1.1\" {status} 512 \"-\" \"{agent}\" {held} \"{forwarded}\"")
+                .expect("a string takes all");
+        }
+        let dir = std::env::temp_dir().join(format!("toban-logs-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("access.log");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn stamp(epoch: u64) -> String {
+    let s = epoch - 1_709_596_800; // 2024-03-05 00:00:00 UTC
+    format!("05/Mar/2024:{:02}:{:02}:{:02} +0000", s / 3600, s / 60 % 60, s % 60)
+}
+
+const PAGES: &[&str] = &["GET /", "GET /news/17", "GET /about", "GET /shop/list?page=2", "POST /contact"];
+const ASSETS: &[&str] = &["GET /style.css", "GET /app.js", "GET /logo.png"];
+
+/// People who read pages, through a balancer if one is given.
+fn people(log: &mut Log, draw: &mut Draw, from: u64, to: u64, balancer: Option<&str>, page_us: u64) {
+    for t in from..to {
+        for _ in 0..4 {
+            let client = format!("203.0.{}.{}", 100 + draw.below(12), 1 + draw.below(40));
+            let (peer, forwarded) = match balancer {
+                Some(balancer) => (balancer, client.as_str()),
+                None => (client.as_str(), "-"),
+            };
+            let held = page_us / 2 + draw.below(page_us);
+            log.add(t, held, peer, forwarded, draw.pick(PAGES), if page_us > 5_000_000 { 504 } else { 200 });
+            for _ in 0..3 {
+                log.add(t, 300 + draw.below(500), peer, forwarded, draw.pick(ASSETS), 200);
+            }
+        }
+    }
+}
+
+const FORMAT: &str =
+    "%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-agent}i\" %D \"%{X-Forwarded-For}i\"";
+
+fn why(path: &std::path::Path, format: Option<&str>) -> Value {
+    let log = match format {
+        Some(format) => format!("{}={format}", path.display()),
+        None => path.display().to_string(),
+    };
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_toban")).args(["why", "--json", "--log", &log]).output().unwrap();
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+fn culprits(answer: &Value) -> Vec<String> {
+    let mut all: Vec<String> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|f| f["culprits"].as_array().unwrap().iter())
+        .filter(|c| matches!(c["kind"].as_str(), Some("prefix" | "address")))
+        .map(|c| c["value"].as_str().unwrap().to_owned())
+        .collect();
+    all.sort();
+    all
+}
+
+fn check(name: &str, log: Log, cause: Option<&str>, named: &[&str]) -> Value {
+    let path = log.write(name);
+    let answer = why(&path, Some(FORMAT));
+    let first = answer["findings"].get(0).and_then(|f| f["cause"].as_str());
+    assert_eq!(first, cause, "{name}, seed {}: {answer:#}", seed());
+    assert_eq!(culprits(&answer), named, "{name}, seed {}: {answer:#}", seed());
+    // Without being told the format it finds one, and names nobody else.
+    let found = why(&path, None);
+    for culprit in culprits(&found) {
+        assert!(named.contains(&culprit.as_str()), "{name}, format found by itself: {culprit}");
+    }
+    drop(std::fs::remove_dir_all(path.parent().unwrap()));
+    answer
+}
+
+#[test]
+fn a_quiet_log_is_quiet() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed()));
+    people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
+    check("quiet", log, None, &[]);
+}
+
+#[test]
+fn strangers_use_the_server_as_their_proxy() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 100));
+    let lb = "10.0.0.9";
+    people(&mut log, &mut draw, START, START + QUIET_S, Some(lb), 20_000);
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, from, from + 60, Some(lb), 14_000_000);
+    for t in from..from + 60 {
+        for _ in 0..3 {
+            let peer = format!("198.51.100.{}", 10 + draw.below(12));
+            log.add(t, 20_000_000 + draw.below(90_000), &peer, "-", "CONNECT www.example.org:443", 504);
+        }
+    }
+    let answer = check("connect", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
+    let where_ = &answer["findings"][0]["culprits"][0]["where"];
+    assert_eq!(where_["method"], "CONNECT");
+    assert_eq!(where_["via_balancer"], "no");
+}
+
+#[test]
+fn a_flood_on_one_path_from_v6() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 200));
+    people(&mut log, &mut draw, START, START + QUIET_S, None, 20_000);
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, from, from + 60, None, 9_000_000);
+    for t in from..from + 60 {
+        for _ in 0..12 {
+            let peer = format!("2001:db8:77:1::{:x}", 1 + draw.below(9));
+            log.add(t, 4_000_000 + draw.below(900_000), &peer, "-", "POST /wp/api.php", 200);
+        }
+    }
+    let answer = check("flood", log, Some("http-flood"), &["2001:db8:77:1::/64"]);
+    assert_eq!(answer["findings"][0]["culprits"][0]["where"]["path"], "/wp/api.php");
+}
+
+#[test]
+fn a_crowd_is_nobodys_fault() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 300));
+    people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
+    let from = START + QUIET_S;
+    for t in from..from + 60 {
+        for _ in 0..40 {
+            let client = format!("198.18.{}.{}", draw.below(40), 1 + draw.below(250));
+            log.add(
+                t,
+                1_000_000 + draw.below(2_000_000),
+                "10.0.0.9",
+                &client,
+                "GET /sale",
+                if draw.below(4) == 0 { 503 } else { 200 },
+            );
+            log.add(t, 500, "10.0.0.9", &client, draw.pick(ASSETS), 200);
+        }
+    }
+    let path = log.write("crowd");
+    let answer = why(&path, Some(FORMAT));
+    assert_eq!(culprits(&answer), Vec::<String>::new(), "{answer:#}");
+}
+
+#[test]
+fn a_slow_backend_has_no_culprit() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 400));
+    people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
+    people(&mut log, &mut draw, START + QUIET_S, START + QUIET_S + 60, Some("10.0.0.9"), 16_000_000);
+    check("slow", log, Some("slow-backend"), &[]);
+}
+
+/// Rule 3 of the safety rules: text that an attacker can write never names a victim.
+#[test]
+fn a_victim_in_headers_is_never_named() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 500));
+    let victim = "192.0.2.77";
+    people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, from, from + 60, Some("10.0.0.9"), 9_000_000);
+    let forged = format!(
+        "x\\\" 200 1 \\\"-\\\" \\\"-\\\" 1 \\\"-\\\"\\n{victim} - - [{}] \\\"CONNECT a:443 HTTP/1.1\\\" 504 1",
+        stamp(from)
+    );
+    for t in from..from + 60 {
+        for _ in 0..3 {
+            let peer = format!("198.51.100.{}", 10 + draw.below(12));
+            let request = format!("CONNECT {victim}:443");
+            log.add(t, 20_000_000, &peer, victim, &request, 504);
+            log.0.last_mut().unwrap().agent.clone_from(&forged);
+        }
+    }
+    let answer = check("forged", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
+    let named = answer["findings"][0]["remedies"].to_string();
+    assert!(!named.contains(victim), "{named}");
+}
+
+/// A stranger who comes directly and invents a forwarded header for each request is not a balancer, and those whom
+/// he names are not clients.
+#[test]
+fn an_invented_header_makes_no_balancer() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 600));
+    people(&mut log, &mut draw, START, START + QUIET_S, None, 20_000);
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, from, from + 60, None, 9_000_000);
+    for t in from..from + 60 {
+        for _ in 0..12 {
+            let invented = format!("192.0.2.{}", draw.below(250));
+            log.add(t, 5_000_000, "198.51.100.9", &invented, "POST /login", 200);
+        }
+    }
+    check("invented", log, Some("http-flood"), &["198.51.100.9"]);
+}
