@@ -81,7 +81,7 @@ pub(crate) fn all(
             name: format!("{}.workers", traffic.service),
             used: (held * 10.0).round() / 10.0,
             limit: None,
-            usual: Some([0.0, (usual * 3.0).max(1.0).ceil()]),
+            usual: (traffic.usual.seconds >= 30.0).then(|| [0.0, (usual * 3.0).max(1.0).ceil()]),
             exhausted_since: said.map(|e| e.first),
             limit_from: None,
         });

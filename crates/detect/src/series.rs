@@ -32,10 +32,10 @@ pub(crate) struct Series {
 pub(crate) struct Usual {
     pub(crate) requests: f64,
     pub(crate) pages_ok: f64,
-    pub(crate) pages_ok_low: f64,
-    pub(crate) server_errors_high: f64,
+    pub(crate) server_errors: f64,
+    pub(crate) server_errors_far: f64,
     pub(crate) held: f64,
-    pub(crate) held_high: f64,
+    pub(crate) held_far: f64,
 }
 
 impl Series {
@@ -115,19 +115,16 @@ impl Series {
         if buckets.len() < 6 {
             return None;
         }
-        let quantile = |value: fn(&Bucket) -> f64, q: f64| {
-            let mut values: Vec<f64> = buckets.iter().map(value).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values[((values.len() - 1) as f64 * q).round() as usize]
-        };
         let secs = WIDTH.as_secs_f64();
+        let (errors, errors_far) = median_and_far(&buckets, |b| f64::from(b.server_errors) / secs);
+        let (held, held_far) = median_and_far(&buckets, |b| b.held_us as f64 / 1e6 / secs);
         Some(Usual {
-            requests: quantile(|b| f64::from(b.requests), 0.5) / secs,
-            pages_ok: quantile(|b| f64::from(b.pages_ok), 0.5) / secs,
-            pages_ok_low: quantile(|b| f64::from(b.pages_ok), 0.05) / secs,
-            server_errors_high: quantile(|b| f64::from(b.server_errors), 0.95) / secs,
-            held: quantile(|b| b.held_us as f64, 0.5) / 1e6 / secs,
-            held_high: quantile(|b| b.held_us as f64, 0.95) / 1e6 / secs,
+            requests: median_and_far(&buckets, |b| f64::from(b.requests) / secs).0,
+            pages_ok: median_and_far(&buckets, |b| f64::from(b.pages_ok) / secs).0,
+            server_errors: errors,
+            server_errors_far: errors_far,
+            held,
+            held_far,
         })
     }
 
@@ -144,9 +141,9 @@ impl Series {
             let held = b.held_us as f64 / 1e6 / secs;
             let pages = f64::from(b.pages_ok) / secs;
             let errors = f64::from(b.server_errors) / secs;
-            held > (usual.held * 3.0).max(usual.held_high * 1.5).max(1.0)
-                || errors > (usual.server_errors_high * 2.0).max(0.6)
-                || (settled && usual.pages_ok > 1.0 && pages < usual.pages_ok_low.min(usual.pages_ok * 0.4))
+            held > (usual.held * 3.0).max(usual.held_far).max(1.0)
+                || errors > (usual.server_errors * 3.0).max(usual.server_errors_far).max(0.6)
+                || (settled && usual.pages_ok > 1.0 && pages < usual.pages_ok * 0.4)
         };
         let mut onset = None;
         let mut last_strange = at;
@@ -162,6 +159,19 @@ impl Series {
         }
         onset
     }
+}
+
+/// The median, and the value that lies far above it: eight median absolute deviations. Both hold as long as less than
+/// half of the buckets are of an incident, which a high quantile does not.
+fn median_and_far(buckets: &[Bucket], value: impl Fn(&Bucket) -> f64) -> (f64, f64) {
+    let middle = |values: &mut Vec<f64>| {
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let mut values: Vec<f64> = buckets.iter().map(value).collect();
+    let median = middle(&mut values);
+    let mut deviations: Vec<f64> = values.iter().map(|v| (v - median).abs()).collect();
+    (median, median + 8.0 * middle(&mut deviations))
 }
 
 #[cfg(test)]

@@ -298,15 +298,19 @@ impl TrafficWatch {
         let line = self.series.usual(start, until).unwrap_or_default();
         let (live_holders, queued) = view.map(|view| holders_of(view, origins)).unwrap_or_default();
         let usual = self.usual.as_ref().expect("made above when it was missing");
+        // A history that is itself an outage is nobody's usual; then nothing is known, and that is said.
+        let sick = quiet && is_sick(&usual.side);
+        let line = if sick { crate::series::Usual::default() } else { line };
+        let usual_side = if sick { Side::default() } else { usual.side.clone() };
         Traffic {
             service: self.service.clone(),
             now,
-            usual: usual.side.clone(),
+            usual: usual_side,
             live: live_holders,
             queued,
             requests: Rate { now: rate(|b| b.requests), usual: line.requests },
             pages_ok: Rate { now: rate(|b| b.pages_ok), usual: line.pages_ok },
-            server_errors: Rate { now: rate(|b| b.server_errors), usual: line.server_errors_high },
+            server_errors: Rate { now: rate(|b| b.server_errors), usual: line.server_errors },
             clients: Rate { now: clients.len() as f64, usual: usual.clients_a_minute },
             onset,
             last_line: self.newest,
@@ -332,6 +336,15 @@ impl TrafficWatch {
             ("http.server_errors", sum(|b| b.server_errors)),
         ]
     }
+}
+
+/// Whether a fifth of all answers were errors of the server.
+fn is_sick(side: &Side) -> bool {
+    let (requests, errors) = side
+        .holders
+        .iter()
+        .fold((0u64, 0u64), |sum, h| (sum.0 + u64::from(h.requests), sum.1 + u64::from(h.server_errors)));
+    requests > 0 && errors * 5 >= requests
 }
 
 /// The median time that a request holds a worker, weighted by requests.

@@ -119,6 +119,18 @@ impl Group {
     }
 }
 
+/// Requests that are new to this host and come from everywhere: no network stands out.
+#[derive(Clone, Debug)]
+pub(crate) struct Spread {
+    pub(crate) shape: Shape,
+    /// The part of held workers.
+    pub(crate) share: f64,
+    pub(crate) ratio: f64,
+    /// Distinct addresses that sent them.
+    pub(crate) addresses: usize,
+    pub(crate) source: &'static str,
+}
+
 /// How heavy each request group weighs in one view.
 struct View<'a> {
     rows: Vec<(&'a Holder, f64)>,
@@ -176,10 +188,20 @@ impl<'a> Usual<'a> {
 }
 
 /// Finds the group behind one service's held workers, if a group is behind them.
-pub(crate) fn attribute(situation: &Situation, traffic: &Traffic) -> Option<Group> {
+pub(crate) fn attribute(situation: &Situation, traffic: &Traffic) -> (Option<Group>, Option<Spread>) {
     let usual = Usual::new(traffic);
-    let live = live_view(traffic).and_then(|view| best(situation, &view, &usual));
-    let logged = log_view(traffic).and_then(|view| best(situation, &view, &usual));
+    let (live_view, log_view) = (live_view(traffic), log_view(traffic));
+    let live = live_view.as_ref().and_then(|view| best(situation, view, &usual));
+    let logged = log_view.as_ref().and_then(|view| best(situation, view, &usual));
+    if live.is_none() && logged.is_none() {
+        let views = [live_view, log_view];
+        return (None, views.iter().flatten().find_map(|view| spread(situation, view, &usual)));
+    }
+    (agreed(live, logged, traffic), None)
+}
+
+/// The two views as one group.
+fn agreed(live: Option<Group>, logged: Option<Group>, traffic: &Traffic) -> Option<Group> {
     let mut group = match (live, logged) {
         (Some(mut live), Some(logged)) => {
             live.two_views = logged.offenders.iter().any(|o| {
@@ -199,6 +221,27 @@ pub(crate) fn attribute(situation: &Situation, traffic: &Traffic) -> Option<Grou
     group.queued = group.offenders.iter().map(|o| queued_for(&o.prefix)).sum();
     group.offenders.sort_by(|a, b| b.held.total_cmp(&a.held).then_with(|| a.prefix.cmp(&b.prefix)));
     Some(group)
+}
+
+/// What nobody usually asks for and many ask for now, with a method that changes something: people read pages, and
+/// a crowd of them does too; nobody sends one form from everywhere at once.
+fn spread(situation: &Situation, view: &View<'_>, usual: &Usual<'_>) -> Option<Spread> {
+    let mut shapes: BTreeMap<Shape, (f64, HashSet<IpAddr>)> = BTreeMap::new();
+    for (holder, weight) in view.rows.iter().filter(|(h, _)| !matches!(&*h.method, "GET" | "HEAD" | "")) {
+        if situation.balancers.contains(&holder.client.address) {
+            continue;
+        }
+        for shape in Shape::of(holder).filter(|s| s.method.is_some() && s.path.is_some() && s.via.is_none()) {
+            let entry = shapes.entry(shape).or_default();
+            entry.0 += weight;
+            entry.1.insert(holder.client.address);
+        }
+    }
+    let (shape, (held, addresses)) = shapes.into_iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
+    let share = held / view.total;
+    let ratio = share / usual.share(&shape);
+    let found = Spread { shape, share, ratio, addresses: addresses.len(), source: view.source };
+    (share >= SUPPORT_MIN && ratio >= RATIO_NEW).then_some(found)
 }
 
 /// Adds the networks that only the log has.
@@ -226,7 +269,13 @@ fn live_view(traffic: &Traffic) -> Option<View<'_>> {
 fn log_view(traffic: &Traffic) -> Option<View<'_>> {
     let seconds = traffic.now.seconds.max(1.0);
     let timed = traffic.now.holders.iter().any(|h| h.held_s > 0.0);
-    let weight = |h: &Holder| if timed { h.held_s } else { f64::from(h.requests) } / seconds;
+    // Without durations what failed tells most of what was held; where nothing fails, what was asked.
+    let sum = |value: fn(&Holder) -> u32| traffic.now.holders.iter().map(|h| f64::from(value(h))).sum::<f64>();
+    let failing = sum(|h| h.server_errors) >= 0.1 * sum(|h| h.requests);
+    let weight = |h: &Holder| {
+        let untimed = if failing { h.server_errors } else { h.requests };
+        if timed { h.held_s } else { f64::from(untimed) } / seconds
+    };
     let rows: Vec<_> = traffic.now.holders.iter().map(|h| (h, weight(h))).collect();
     let total: f64 = rows.iter().map(|(_, w)| w).sum();
     (total > 0.0).then_some(View { rows, total, minutes: Some(seconds / 60.0), source: "access_log" })
@@ -314,7 +363,8 @@ fn group(
         // A crowd is many more people than usual who each behave; a flood is few who do not.
         let crowd = in_group.len() as f64 > (usual.clients_a_minute * 2.0).max(50.0);
         let unsafe_method = network.rows.iter().all(|(h, _)| !matches!(&*h.method, "GET" | "HEAD" | ""));
-        let hostile = (proxy > 0.5 && new_here)
+        // Nobody's server is asked to be a proxy by chance; where it is one, the ratio is low.
+        let hostile = (proxy > 0.5 && ratio >= RATIO_MIN)
             || concurrency >= CONCURRENCY_CERTAIN
             || (concurrency >= CONCURRENCY_HIGH && !crowd)
             || (new_here && unsafe_method)

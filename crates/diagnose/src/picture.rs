@@ -2,7 +2,7 @@
 
 use toban_model::{ResourceUse, ServerView, Service, Situation, SymptomKind, Time, Traffic, Via, Waiting};
 
-use crate::attribution::{Group, attribute};
+use crate::attribution::{Group, Spread, attribute};
 
 /// Kills come every second or so while memory is short; so long after the last one it is over.
 const KILLS_LAST: std::time::Duration = std::time::Duration::from_secs(30);
@@ -18,6 +18,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) server: Option<&'a ServerView>,
     /// Who is behind its held workers.
     pub(crate) group: Option<Group>,
+    /// What is behind them, when it comes from everywhere.
+    pub(crate) spread: Option<Spread>,
 }
 
 impl<'a> Picture<'a> {
@@ -34,12 +36,14 @@ impl<'a> Picture<'a> {
                 .partial_cmp(&(fullness(&b.service), b.requests.now + b.requests.usual))
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
+        let (group, spread) = traffic.map(|t| attribute(situation, t)).unwrap_or_default();
         Picture {
             situation,
             traffic,
             service: traffic.and_then(|t| situation.host.services.iter().find(|s| s.id == t.service)),
             server: traffic.and_then(|t| situation.servers.iter().find(|v| v.service == t.service)),
-            group: traffic.and_then(|t| attribute(situation, t)),
+            group,
+            spread,
         }
     }
 
@@ -63,7 +67,7 @@ impl<'a> Picture<'a> {
                 .symptoms
                 .iter()
                 .any(|s| matches!(s.kind, SymptomKind::Errors | SymptomKind::Fall))
-            && self.workers().is_some_and(|w| w.usual.is_some_and(|u| w.used > (u[1] * 2.0).max(5.0)))
+            && self.workers().is_some_and(|w| w.usual.is_none_or(|u| w.used > (u[1] * 2.0).max(5.0)))
     }
 
     /// The resource that ran out: the workers if they did, else whatever did.

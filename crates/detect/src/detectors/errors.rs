@@ -1,11 +1,15 @@
 //! `errors`: a server says things that it usually does not say.
 
+use std::time::Duration;
+
 use toban_model::{Situation, Symptom, SymptomKind, Text};
 
 use super::Detector;
 
 /// A handful of lines is everyday noise.
 const COUNT_MIN: u32 = 5;
+/// Below so much history nothing is known to be usual.
+const SECONDS_MIN: f64 = 30.0;
 const TIMES_USUAL: f64 = 5.0;
 
 pub(super) const DETECTOR: Detector = Detector {
@@ -35,6 +39,11 @@ fn detect(situation: &Situation) -> Vec<Symptom> {
         .iter()
         .filter(|t| t.server_errors.now > (t.server_errors.usual * 3.0).max(1.0))
         .filter_map(|t| {
+            // Where no usual time is known, a fifth of all answers is too much on any server.
+            let since = t.onset.or_else(|| {
+                let unknown = t.usual.seconds < SECONDS_MIN && t.server_errors.now > t.requests.now * 0.2;
+                unknown.then(|| t.last_line.unwrap_or(situation.at) - Duration::from_secs_f64(t.now.seconds))
+            })?;
             Some(Symptom {
                 kind: SymptomKind::Errors,
                 what: "http.server_errors".into(),
@@ -44,7 +53,7 @@ fn detect(situation: &Situation) -> Vec<Symptom> {
                 ),
                 value: t.server_errors.now,
                 usual: Some(t.server_errors.usual),
-                since: t.onset?,
+                since,
             })
         });
     logged.chain(answered).collect()

@@ -2,9 +2,10 @@
 //!
 //! Needs: something used up; a group that holds workers beyond its usual and does not behave as usual clients do.
 
-use toban_model::{Remedy, Text};
+use toban_model::{Culprit, CulpritKind, Remedy, Text, Where};
 
 use super::{Candidate, Cause, Judged, confidence_of, culprits_of};
+use crate::attribution::Spread;
 use crate::picture::Picture;
 use crate::{remedies, tell};
 
@@ -22,6 +23,9 @@ pub(super) const CAUSE: Cause = Cause {
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let Some(group) = &picture.group else {
+        if let Some(spread) = &picture.spread {
+            return Judged::Is(from_everywhere(spread));
+        }
         return Judged::Not(Text::fixed(
             "no network holds more workers than its usual share",
             "平常時の割合を超えてワーカーを占有しているネットワークはありません",
@@ -46,7 +50,50 @@ fn judge(picture: &Picture<'_>) -> Judged {
     })
 }
 
+/// No network to name or to ban: what is asked for is the culprit.
+fn from_everywhere(spread: &Spread) -> Candidate {
+    let (percent, ratio, addresses) = (spread.share * 100.0, spread.ratio, spread.addresses);
+    let method = spread.shape.method.as_deref().unwrap_or_default().to_owned();
+    Candidate {
+        confidence: 0.7,
+        culprits: vec![Culprit {
+            kind: CulpritKind::Path,
+            value: spread.shape.path.as_deref().unwrap_or_default().to_owned(),
+            share: (spread.share * 100.0).round() / 100.0,
+            r#where: Where::from([("method".to_owned(), method)]),
+            process: None,
+        }],
+        evidence: vec![tell::evidence(
+            "share-against-usual",
+            Text::fixed("share against usual", "平常時の割合との比"),
+            Text::new(
+                format!(
+                    "{percent:.0} % of held workers, {ratio:.0} times the usual share, from {addresses} addresses"
+                ),
+                format!(
+                    "占有中のワーカーの {percent:.0} %。平常時の割合の {ratio:.0} 倍、送信元 {addresses} アドレス"
+                ),
+            ),
+            spread.share,
+            None,
+            spread.source,
+        )],
+    }
+}
+
 fn summary(picture: &Picture<'_>) -> Text {
+    if let (None, Some(spread)) = (&picture.group, &picture.spread) {
+        let (en, ja) = tell::exhaustion(picture);
+        let method = tell::clean(spread.shape.method.as_deref().unwrap_or_default());
+        let path = tell::clean(spread.shape.path.as_deref().unwrap_or_default());
+        let addresses = spread.addresses;
+        return Text::new(
+            format!("{en}\n{method} {path} floods it from {addresses} addresses; no network stands out."),
+            format!(
+                "{ja}\n{method} {path} が {addresses} 個のアドレスから大量に送られています。突出したネットワークはありません。"
+            ),
+        );
+    }
     tell::held_by(picture, "requests", "リクエスト")
 }
 

@@ -35,6 +35,12 @@ fn judge(picture: &Picture<'_>) -> Judged {
             ),
         ));
     }
+    if picture.spread.is_some() {
+        return Judged::Not(Text::fixed(
+            "what holds the workers is not what is usually asked for",
+            "ワーカーを占有しているのは、平常時に来るリクエストではありません",
+        ));
+    }
     let waiting = picture.waiting_share(Waiting::Backend);
     if let Some(share) = waiting.filter(|s| *s < WAITING_SHARE_MIN) {
         let percent = share * 100.0;
