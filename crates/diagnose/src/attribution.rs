@@ -270,11 +270,13 @@ fn log_view(traffic: &Traffic) -> Option<View<'_>> {
     let seconds = traffic.now.seconds.max(1.0);
     let timed = traffic.now.holders.iter().any(|h| h.held_s > 0.0);
     // Without durations what failed tells most of what was held; where nothing fails, what was asked.
-    let sum = |value: fn(&Holder) -> u32| traffic.now.holders.iter().map(|h| f64::from(value(h))).sum::<f64>();
+    let sum =
+        |value: fn(&Holder) -> u32| traffic.now.holders.iter().map(|h| f64::from(value(h))).sum::<f64>();
     let failing = sum(|h| h.server_errors) >= 0.1 * sum(|h| h.requests);
     let weight = |h: &Holder| {
         let untimed = if failing { h.server_errors } else { h.requests };
-        if timed { h.held_s } else { f64::from(untimed) } / seconds
+        let held = if timed { h.held_s } else { f64::from(untimed) };
+        held / seconds
     };
     let rows: Vec<_> = traffic.now.holders.iter().map(|h| (h, weight(h))).collect();
     let total: f64 = rows.iter().map(|(_, w)| w).sum();
