@@ -41,7 +41,7 @@ const QUIET_WATCHED: Duration = Duration::from_secs(5);
 const ATTACK: Duration = Duration::from_secs(120);
 /// Without a recovery by now there is none.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
-/// Recovered means this share of normal requests, for as long as a line covers, twice.
+/// Recovered means that this share of normal requests goes well, in two lines.
 const WELL: f64 = 0.99;
 /// One line about the clients covers this much.
 const LINE: Duration = Duration::from_secs(3);
@@ -124,16 +124,18 @@ fn quiet(clock: &Clock, lab: &Lab, during: Duration) -> Result<()> {
     Ok(())
 }
 
-/// One line about the clients at a time, until they are well for two of them after they were not. How long that took,
-/// and how bad it was.
+/// One line about the clients at a time, until something is banned and they are well for two lines. How long that
+/// took, and how bad it was.
 fn recovery(clock: &Clock, lab: &Lab, attacked: Instant) -> Result<Option<(Duration, f64)>> {
     let (mut worst, mut well) = (1.0_f64, 0);
     while attacked.elapsed() < RECOVERED_WITHIN {
         thread::sleep(LINE);
         let share = clients(clock, lab, LINE)?;
         worst = worst.min(share);
-        well = if share >= WELL { well + 1 } else { 0 };
-        if worst < WELL && well == 2 {
+        // The attack needs some seconds to be felt, so two good lines alone say nothing.
+        let acted = share >= WELL && !banned(lab)?.is_empty();
+        well = if acted { well + 1 } else { 0 };
+        if well == 2 {
             return Ok(Some((attacked.elapsed().saturating_sub(LINE), worst)));
         }
     }
@@ -144,8 +146,8 @@ fn clients(clock: &Clock, lab: &Lab, window: Duration) -> Result<f64> {
     let stats = lab.stats(window)?;
     let share = stats.ok_share.unwrap_or(0.0);
     let bar = "█".repeat((share * 20.0).round() as usize);
-    let median = stats.p50_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
-    clock.say(&format!("clients  {bar:<20} {:>5.1} % ok  {median}", share * 100.0));
+    let median = stats.p50_ms.map_or_else(String::new, |ms| format!(", median {ms} ms"));
+    clock.say(&format!("clients  {bar:<20} {:>5.1} % ok{median}", share * 100.0));
     Ok(share)
 }
 
