@@ -12,7 +12,7 @@ use std::thread;
 use toban_lab::LabError;
 
 use crate::check;
-use crate::steps::{Steps, cargo, has_cargo, root, show, target_dir};
+use crate::steps::{Steps, cargo, has_cargo, root, show};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// A test that cannot be here says so in a line with this word.
 const SKIPPED: &str = "SKIPPED";
 /// The tests that bring up a lab; the same words stand in `.config/nextest.toml`.
-const LAB_TESTS: &str = "package(toban-lab) & kind(test) | binary(/^lab/)";
+const LAB_TESTS: &str = "kind(test) & (package(toban-lab) | binary(/^(lab|up_and_down)/))";
 
 /// Runs all tests.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -74,7 +74,8 @@ fn nextest(steps: &mut Steps, args: &Args) {
     if !steps.run("build", &mut cargo(["nextest", "run", "--workspace", "--no-run"])) {
         return;
     }
-    let report = target_dir().join("nextest/default/tests.xml");
+    // Below the workspace's own directory wherever cargo builds: `[store]` in its configuration says so.
+    let report = root().join("target/nextest/default/tests.xml");
     // A report of an earlier run must not speak for this one.
     let _ = fs::remove_file(&report);
     let mut command = cargo(["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"]);
