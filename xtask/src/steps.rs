@@ -16,6 +16,20 @@ enum Outcome {
     Skipped,
 }
 
+/// Why a step did not come to its end.
+pub(crate) enum Stop {
+    /// Something is wrong.
+    Failed(String),
+    /// It cannot be done here, and that is no fault.
+    Skipped(String),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 struct Done {
     name: &'static str,
     outcome: Outcome,
@@ -40,8 +54,8 @@ impl Steps {
     pub(crate) fn run(&mut self, name: &'static str, command: &mut Command) -> bool {
         self.measured(name, &show(command), || match command.stdin(Stdio::null()).status() {
             Ok(status) if status.success() => Ok(String::new()),
-            Ok(status) => Err(status.to_string()),
-            Err(error) => Err(format!("could not be started: {error}")),
+            Ok(status) => Err(status.to_string().into()),
+            Err(error) => Err(format!("could not be started: {error}").into()),
         })
     }
 
@@ -50,17 +64,20 @@ impl Steps {
         &mut self,
         name: &'static str,
         about: &str,
-        work: impl FnOnce() -> Result<String, String>,
+        work: impl FnOnce() -> Result<String, Stop>,
     ) -> bool {
         eprintln!("\n── {name}: {about}");
         let began = Instant::now();
         let (outcome, remark) = match work() {
             Ok(remark) => (Outcome::Passed, remark),
-            Err(remark) => (Outcome::Failed, remark),
+            Err(Stop::Failed(remark)) => (Outcome::Failed, remark),
+            Err(Stop::Skipped(remark)) => (Outcome::Skipped, remark),
         };
         let passed = matches!(outcome, Outcome::Passed);
-        if !passed {
-            eprintln!("── {name} FAILED: {remark}");
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Failed => eprintln!("── {name} FAILED: {remark}"),
+            Outcome::Skipped => eprintln!("── {name} SKIPPED: {remark}"),
         }
         self.done.push(Done { name, outcome, took: began.elapsed(), remark });
         passed

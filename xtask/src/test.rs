@@ -12,7 +12,7 @@ use std::thread;
 use toban_lab::LabError;
 
 use crate::check;
-use crate::steps::{Steps, cargo, has_cargo, root, show, target_dir};
+use crate::steps::{Steps, Stop, cargo, has_cargo, root, show};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// A test that cannot be here says so in a line with this word.
 const SKIPPED: &str = "SKIPPED";
 /// The tests that bring up a lab; the same words stand in `.config/nextest.toml`.
-const LAB_TESTS: &str = "package(toban-lab) & kind(test) | binary(/^lab/)";
+const LAB_TESTS: &str = "kind(test) & (package(toban-lab) | binary(/^(lab|up_and_down)/))";
 
 /// Runs all tests.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -53,28 +53,24 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     steps.finish()
 }
 
-/// The lab's packages. Without them its tests skip themselves, so this stops nothing; it is only said.
+/// The lab's packages. Where they cannot be, its tests skip themselves; that is said first and last.
 fn install(steps: &mut Steps) {
-    let mut impossible = None;
-    let installed = steps.measured("lab", "installing its Debian packages", || match toban_lab::install() {
-        Ok(()) => Ok("its packages are there".into()),
-        Err(LabError::Skip { because }) => {
-            impossible = Some(because);
-            Ok("not here".into())
+    steps.measured("lab", "installing its Debian packages", || {
+        // What it lacks after an installation that went well is this machine's nature, not a mistake.
+        match toban_lab::install().and_then(|()| toban_lab::check()) {
+            Ok(()) => Ok("it can be here".into()),
+            Err(LabError::Skip { because }) => Err(Stop::Skipped(because)),
+            Err(error) => Err(Stop::Failed(format!("its packages could not be installed: {error}"))),
         }
-        Err(error) => Err(format!("its packages could not be installed: {error}")),
     });
-    if installed && let Some(because) = impossible.or_else(|| toban_lab::check().err().map(|e| e.to_string()))
-    {
-        steps.skip("lab tests", because);
-    }
 }
 
 fn nextest(steps: &mut Steps, args: &Args) {
     if !steps.run("build", &mut cargo(["nextest", "run", "--workspace", "--no-run"])) {
         return;
     }
-    let report = target_dir().join("nextest/default/tests.xml");
+    // Below the workspace's own directory wherever cargo builds: `[store]` in its configuration says so.
+    let report = root().join("target/nextest/default/tests.xml");
     // A report of an earlier run must not speak for this one.
     let _ = fs::remove_file(&report);
     let mut command = cargo(["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"]);
@@ -88,7 +84,7 @@ fn nextest(steps: &mut Steps, args: &Args) {
         skipped = report.lines().filter_map(skip_line).collect();
         let number = |key| attribute(&report, key).unwrap_or_else(|| "?".into());
         let remark = format!("{} run, {} failed", number("tests"), number("failures"));
-        if status.success() { Ok(remark) } else { Err(remark) }
+        if status.success() { Ok(remark) } else { Err(remark.into()) }
     });
     steps.skipped_tests(skipped);
 }
@@ -153,7 +149,7 @@ fn with_output(steps: &mut Steps, name: &'static str, command: &mut Command) {
         let (passed, failed) =
             said.iter().filter_map(|line| counts(line)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let remark = format!("{} run, {failed} failed", passed + failed);
-        if status.success() { Ok(remark) } else { Err(remark) }
+        if status.success() { Ok(remark) } else { Err(remark.into()) }
     });
     steps.skipped_tests(
         said.into_inner().unwrap_or_default().iter().filter_map(|line| skip_line(line)).collect(),
