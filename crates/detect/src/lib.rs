@@ -13,6 +13,7 @@ mod symbols;
 mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
@@ -49,6 +50,7 @@ pub struct Watch {
     views: BTreeMap<String, ServerView>,
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
+    aside: Arc<[(Time, Time)]>,
 }
 
 impl Watch {
@@ -67,6 +69,7 @@ impl Watch {
             views: BTreeMap::new(),
             busy: BTreeMap::new(),
             taught: None,
+            aside: Arc::new([]),
         }
     }
 
@@ -80,12 +83,27 @@ impl Watch {
         self.host = host;
     }
 
+    /// Takes the times of known incidents: no request that ended in one is usual. Without this the requests of a
+    /// first wave would be the usual that a second one is judged by, and the attackers usual clients.
+    pub fn set_aside(&mut self, mut spans: Vec<(Time, Time)>) {
+        spans.sort_unstable();
+        spans.dedup_by(|next, kept| {
+            let joined = next.0 <= kept.1;
+            kept.1 = if joined { kept.1.max(next.1) } else { kept.1 };
+            joined
+        });
+        self.aside = spans.into();
+        for traffic in &mut self.traffic {
+            traffic.set_aside(self.aside.clone());
+        }
+    }
+
     /// Takes one line of a service's access log.
     pub fn request(&mut self, service: &str, request: &Request<'_>) {
         let at = match self.traffic.iter().position(|t| t.service() == service) {
             Some(at) => at,
             None if self.traffic.len() < SERVICES_MAX => {
-                self.traffic.push(TrafficWatch::new(service));
+                self.traffic.push(TrafficWatch::new(service, self.aside.clone()));
                 self.traffic.len() - 1
             }
             None => return,

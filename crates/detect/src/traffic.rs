@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toban_model::event::Request;
@@ -84,6 +85,8 @@ pub(crate) struct TrafficWatch {
     dropped: u64,
     series: Series,
     newest: Option<Time>,
+    /// Times of which nothing is usual, in order.
+    aside: Arc<[(Time, Time)]>,
     /// Rows whose end lies before their neighbours' (files are read newest first) make the queue unsorted.
     usual: Option<CachedUsual>,
 }
@@ -98,7 +101,7 @@ struct CachedUsual {
 }
 
 impl TrafficWatch {
-    pub(crate) fn new(service: &str) -> TrafficWatch {
+    pub(crate) fn new(service: &str, aside: Arc<[(Time, Time)]>) -> TrafficWatch {
         TrafficWatch {
             service: service.to_owned(),
             methods: Symbols::methods(),
@@ -109,6 +112,7 @@ impl TrafficWatch {
             dropped: 0,
             series: Series::default(),
             newest: None,
+            aside,
             usual: None,
         }
     }
@@ -179,15 +183,38 @@ impl TrafficWatch {
         self.series.onset(at, Duration::ZERO)
     }
 
-    /// Every folded and fresh group that ended before `until`.
+    /// Takes other times of which nothing is usual, in order and apart from each other.
+    pub(crate) fn set_aside(&mut self, aside: Arc<[(Time, Time)]>) {
+        if self.aside != aside {
+            self.aside = aside;
+            self.usual = None;
+        }
+    }
+
+    /// Whether anything of `[from, to]` lies in a time of which nothing is usual.
+    fn is_aside(&self, from: Time, to: Time) -> bool {
+        let begun = self.aside.partition_point(|(since, _)| *since <= to);
+        begun.checked_sub(1).is_some_and(|last| self.aside[last].1 >= from)
+    }
+
+    /// Usual folded minutes that ended before `until`.
+    fn usual_minutes(&self, until: Time) -> impl Iterator<Item = &HashMap<Key, Sum>> {
+        let before = self.minutes.range(..until.bucket(MINUTE));
+        before.filter(|(at, _)| !self.is_aside(**at, **at + MINUTE)).map(|(_, minute)| minute)
+    }
+
+    /// Usual fresh rows that ended before `until`.
+    fn usual_rows(&self, until: Time) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.end < until && !self.is_aside(row.end, row.end))
+    }
+
+    /// Every usual group, folded and fresh, that ended before `until`.
     fn sums_before(&self, until: Time) -> HashMap<Key, Sum> {
         let mut sums: HashMap<Key, Sum> = HashMap::new();
-        for (_, minute) in self.minutes.range(..until.bucket(MINUTE)) {
-            for (key, sum) in minute {
-                sums.entry(*key).or_default().merge(sum);
-            }
+        for (key, sum) in self.usual_minutes(until).flatten() {
+            sums.entry(*key).or_default().merge(sum);
         }
-        for row in self.rows.iter().filter(|row| row.end < until) {
+        for row in self.usual_rows(until) {
             sums.entry(row.key).or_default().add(row);
         }
         sums
@@ -212,19 +239,21 @@ impl TrafficWatch {
         let sums = self.sums_before(until);
         let from = self.series.start().unwrap_or(until);
         let mut a_minute: Vec<usize> = self
-            .minutes
-            .range(..until.bucket(MINUTE))
-            .map(|(_, keys)| keys.keys().map(|k| k.forwarded.unwrap_or(k.peer)).collect::<HashSet<_>>().len())
+            .usual_minutes(until)
+            .map(|keys| keys.keys().map(|k| k.forwarded.unwrap_or(k.peer)).collect::<HashSet<_>>().len())
             .collect();
         let mut by_minute: HashMap<Time, HashSet<IpAddr>> = HashMap::new();
-        for row in self.rows.iter().filter(|row| row.end < until) {
+        for row in self.usual_rows(until) {
             let client = row.key.forwarded.unwrap_or(row.key.peer);
             by_minute.entry(row.end.bucket(MINUTE)).or_default().insert(client);
         }
         a_minute.extend(by_minute.values().map(HashSet::len));
         a_minute.sort_unstable();
         let clients_a_minute = a_minute.get(a_minute.len() / 2).copied().unwrap_or(0) as f64;
-        let side = self.side(origins, sums, until.since(from).as_secs_f64());
+        let aside: Duration =
+            self.aside.iter().map(|(since, to)| (*to).min(until).since((*since).max(from))).sum();
+        let seconds = until.since(from).saturating_sub(aside).as_secs_f64();
+        let side = self.side(origins, sums, seconds);
         let held_s_median = held_median(&side.holders);
         self.usual = Some(CachedUsual { until, made: at, side, clients_a_minute, held_s_median });
     }
@@ -397,4 +426,55 @@ fn holders_of(view: &ServerView, origins: &Origins) -> (Vec<Holder>, Vec<Holder>
         })
         .collect();
     (held, queued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The peers of the usual side with their requests, and its seconds.
+    fn usual(aside: &[(i64, i64)]) -> (Vec<(String, u32)>, f64) {
+        let mut watch = TrafficWatch::new("web", Arc::new([]));
+        let day = (0..120).map(|n| (n * 10, "192.0.2.1", &b"GET"[..]));
+        // Two waves: one in minutes that are folded by now, one among the fresh rows.
+        let waves = (100..160).chain(1000..1060).map(|n| (n, "198.51.100.7", &b"CONNECT"[..]));
+        let mut all: Vec<_> = day.chain(waves).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        for (at, peer, method) in all {
+            watch.request(&Request {
+                time: Time::from_secs(at),
+                peer: peer.parse().ok(),
+                client: peer.parse().ok(),
+                method,
+                path: b"/",
+                status: Some(200),
+                duration_us: Some(1000),
+                forwarded: None,
+                protocol: b"HTTP/1.1",
+                bytes: None,
+                agent: None,
+                referer: None,
+                host: None,
+                user: None,
+                raw_request: b"",
+            });
+        }
+        let seconds = |s: &(i64, i64)| (Time::from_secs(s.0), Time::from_secs(s.1));
+        watch.set_aside(aside.iter().map(seconds).collect());
+        let at = Time::from_secs(1200);
+        let side = watch.close(at, Some(at), true, &Origins::new(Vec::new()), None).usual;
+        let holders = side.holders.iter().map(|h| (h.client.peer.to_string(), h.requests)).collect();
+        (holders, side.seconds)
+    }
+
+    #[test]
+    fn requests_of_an_incident_are_not_usual() {
+        let (all, seconds) = usual(&[]);
+        assert_eq!(all.iter().map(|(_, n)| n).sum::<u32>(), 240);
+        assert_eq!(seconds, 1200.0);
+        let (clear, seconds) = usual(&[(100, 165), (1000, i64::MAX / 1_000_000)]);
+        assert!(clear.iter().all(|(peer, _)| peer == "192.0.2.1"), "{clear:?}");
+        assert!(!clear.is_empty());
+        assert_eq!(seconds, 1200.0 - 65.0 - 200.0);
+    }
 }

@@ -216,6 +216,7 @@ impl Agent {
                     Ok(incident) => self.incident = Some(incident),
                     Err(error) => self.warn(&format!("the incident is not recorded: {error}")),
                 }
+                self.set_aside();
                 let answer = toban_views::Answer::new(situation, diagnosis.verdict, &diagnosis.findings);
                 print_all(&toban_views::text::why(
                     &answer,
@@ -246,6 +247,7 @@ impl Agent {
                     if let Err(error) = self.record.end_incident(incident.id, now) {
                         self.warn(&format!("the incident's end is not recorded: {error}"));
                     }
+                    self.set_aside();
                     let (id, cause) = (incident.id.0, incident.cause);
                     self.say(&Text::new(
                         format!("incident {id} ({cause}) is over"),
@@ -254,6 +256,14 @@ impl Agent {
                 }
             }
             Turn::Quiet | Turn::Doubt | Turn::Pauses => {}
+        }
+    }
+
+    /// What happens in an incident is not usual, also when it is over.
+    fn set_aside(&mut self) {
+        match self.record.incidents(why::INCIDENTS_MAX) {
+            Ok(incidents) => why::set_aside(&mut self.flow, &incidents),
+            Err(error) => self.warn(&format!("the usual is not kept clear of the incident: {error}")),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use toban_collect::Root;
 use toban_diagnose::{Diagnosis, diagnose};
-use toban_model::{Lang, Situation, Text, Time, Verdict};
+use toban_model::{Incident, Lang, Situation, Text, Time, Verdict};
 use toban_record::Record;
 use toban_views::{Answer, Style};
 
@@ -24,6 +24,9 @@ const HISTORY_FOR: Duration = Duration::from_secs(6);
 const LOOKS_APART: Duration = Duration::from_millis(1100);
 /// Samples of so long ago tell what is usual.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+
+/// Incidents that are kept out of the usual, the newest first.
+pub(crate) const INCIDENTS_MAX: usize = 1000;
 
 /// What a question is asked with.
 pub(crate) struct Asked<'a> {
@@ -46,12 +49,21 @@ pub(crate) fn style(colour: Colour) -> Style {
     Style { colour, width: if width >= 40 { width.min(120) } else { 100 } }
 }
 
+/// A server that was relieved works its backlog off; that is not usual either.
+const AFTERMATH: Duration = Duration::from_secs(60);
+
+/// Tells the watch which times were incidents; one that is still open goes on.
+pub(crate) fn set_aside(flow: &mut Flow, incidents: &[Incident]) {
+    const ON: Time = Time::from_micros(i64::MAX);
+    flow.watch.set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
+}
+
 /// Feeds the recorded samples of usual time into the baseline.
 pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, now: Time) {
-    let incidents = record.incidents(1000).unwrap_or_default();
-    let in_incident = |at: Time| {
-        incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + Duration::from_secs(60))
-    };
+    let incidents = record.incidents(INCIDENTS_MAX).unwrap_or_default();
+    set_aside(flow, &incidents);
+    let in_incident =
+        |at: Time| incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + AFTERMATH);
     let Ok(samples) = record.frames(now - REMEMBERED, now) else { return };
     for sample in samples.flatten() {
         let learn = !in_incident(sample.at);
