@@ -101,6 +101,8 @@ pub(crate) fn exhaustion(picture: &Picture<'_>) -> (String, String) {
             format!("{name} holds {used:.0} of {limit:.0} workers{usual_en}."),
             format!("{name} のワーカーは {limit:.0} のうち {used:.0} が使用中です{usual_ja}。"),
         ),
+        // A log without durations tells what failed and not what was held.
+        None if used < 1.0 => ("Requests fail.".into(), "リクエストが失敗しています。".into()),
         None => (
             format!("{name} held {used:.0} workers{usual_en}."),
             format!("{name} のワーカーは平均 {used:.0} が使用中でした{usual_ja}。"),
@@ -201,7 +203,7 @@ fn group_evidence(picture: &Picture<'_>) -> Vec<Evidence> {
         group.source,
     ));
     if group.shape.via == Some(Via::Direct) {
-        let usual = picture.usual_direct_share().unwrap_or(0.0) * 100.0;
+        let usual = (picture.usual_direct_share().unwrap_or(0.0) * 100.0).abs();
         out.push(evidence(
             "not-through-balancer",
             Text::fixed("not through the balancer", "ロードバランサー非経由"),

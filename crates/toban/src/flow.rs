@@ -151,6 +151,13 @@ impl Flow {
         for reader in 0..flow.readers.len() {
             flow.read_past(reader, Instant::now() + Duration::from_secs(60))?;
         }
+        if let Some(unknown) = flow.readers.iter().find(|r| r.lines > 0 && r.misfits == r.lines) {
+            let path = unknown.path.display();
+            let example = unknown.first_misfits.first().map_or("", String::as_str);
+            anyhow::bail!(
+                "{path}: none of its lines fits a known format; say which with --log {path}=FORMAT. It begins: {example}"
+            );
+        }
         flow.notes = flow.readers.iter().map(Reader::describe).collect();
         Ok(flow)
     }

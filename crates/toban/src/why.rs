@@ -55,7 +55,8 @@ const AFTERMATH: Duration = Duration::from_secs(60);
 /// Tells the watch which times were incidents; one that is still open goes on.
 pub(crate) fn set_aside(flow: &mut Flow, incidents: &[Incident]) {
     const ON: Time = Time::from_micros(i64::MAX);
-    flow.watch.set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
+    flow.watch
+        .set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
 }
 
 /// Feeds the recorded samples of usual time into the baseline.

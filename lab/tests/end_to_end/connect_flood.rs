@@ -129,9 +129,8 @@ fn an_agent_that_may_act_brings_the_pages_back() {
         .map(|action| epoch(&action["at"]))
         .fold(f64::INFINITY, f64::min);
     let recovered = plan + RECOVERED_S;
-    let up = wait_for(recovered - now(), "the balancer's word that the server is up", || {
-        is_up(&stage).then(now)
-    });
+    let up =
+        wait_for(recovered - now(), "the balancer's word that the server is up", || is_up(&stage).then(now));
     sleep_until(recovered);
     assert!(is_up(&stage), "the balancer calls the server down again");
     let stats = stage.share_between(recovered, recovered + 18.0);

@@ -14,7 +14,8 @@ use crate::xmlrpc_flood::assert_recovered;
 #[test]
 fn in_the_quiet_nothing_is_found_and_nothing_is_done() {
     let _alone = alone();
-    let seconds = env::var("LAB_QUIET_SECONDS").map_or(300, |text| text.parse().expect("a number of seconds"));
+    let seconds =
+        env::var("LAB_QUIET_SECONDS").map_or(300, |text| text.parse().expect("a number of seconds"));
     let Some(connect) = Stage::up("connect-flood") else { return };
     let Some(mut xmlrpc) = Stage::up("xmlrpc-flood") else { return };
     let agents = [&connect, &xmlrpc].map(|stage| Agent::start(stage, &["--mode", "act"]));

@@ -91,7 +91,11 @@ impl Stage {
     #[track_caller]
     pub(crate) fn toban(&self, args: &[&str]) -> Said {
         let said = self.run(&[&["timeout", "-k", "1", COMMAND_S, TOBAN], args].concat());
-        assert_ne!(said.code, 124, "toban {args:?} did not end within {COMMAND_S} s: {}{}", said.out, said.err);
+        assert_ne!(
+            said.code, 124,
+            "toban {args:?} did not end within {COMMAND_S} s: {}{}",
+            said.out, said.err
+        );
         assert!(!said.err.contains("panicked"), "{}", said.err);
         said
     }
@@ -99,7 +103,11 @@ impl Stage {
     /// Normal traffic for a while; it has to be normal.
     pub(crate) fn quiet(&self, seconds: u64) {
         let stats = self.lab.quiet(Duration::from_secs(seconds)).unwrap();
-        assert!(stats.ok_share.is_some_and(|share| share >= 0.98), "the quiet is not quiet: {}", brief(&stats));
+        assert!(
+            stats.ok_share.is_some_and(|share| share >= 0.98),
+            "the quiet is not quiet: {}",
+            brief(&stats)
+        );
     }
 
     /// Lets the attackers loose and returns when their first packet has left, with its time.
