@@ -113,10 +113,15 @@ const STATIC_ENDINGS: &[&str] = &[
     ".zip",
 ];
 
-/// Whether a path asks for a page, not for something that a page is made of.
-pub(crate) fn is_page(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    path.starts_with('/') && !STATIC_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+/// Whether somebody views a page, and does not fetch something that a page is made of. What is sent is no view: a
+/// flood of `POST` that is answered would be the busiest day ever. The path is the raw one, since a template may
+/// have lost its ending.
+pub(crate) fn is_page_view(method: &[u8], path: &[u8]) -> bool {
+    let is_ending = |ending: &&str| {
+        let at = path.len().checked_sub(ending.len());
+        at.is_some_and(|at| path[at..].eq_ignore_ascii_case(ending.as_bytes()))
+    };
+    method == b"GET" && path.starts_with(b"/") && !STATIC_ENDINGS.iter().any(is_ending)
 }
 
 #[cfg(test)]
@@ -139,6 +144,25 @@ mod tests {
             assert_eq!(template(path.as_bytes()), expected, "{path}");
         }
         assert_eq!(template(b"/a\xff b"), "/a??b");
+    }
+
+    #[test]
+    fn page_views() {
+        for (request, expected) in [
+            ("GET /", true),
+            ("GET /item/123", true),
+            ("GET /index.php", true),
+            ("GET /img/17.PNG", false),
+            ("GET /images/0-faf5d049.jpg", false),
+            ("GET .css", false),
+            ("GET http://example.com/", false),
+            ("HEAD /", false),
+            ("POST /xmlrpc.php", false),
+            ("CONNECT www.example.com:443", false),
+        ] {
+            let (method, path) = request.split_once(' ').unwrap();
+            assert_eq!(is_page_view(method.as_bytes(), path.as_bytes()), expected, "{request}");
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl TrafficWatch {
         let end = request.time + Duration::from_micros(held_us);
         let status = request.status.unwrap_or(0);
         let path = symbols::template(request.path);
-        let page_ok = (200..400).contains(&status) && symbols::is_page(&path);
+        let page_ok = (200..400).contains(&status) && symbols::is_page_view(request.method, request.path);
         self.series.add(end, held_us, page_ok, status >= 500);
         let Some(peer) = request.peer.or(request.client) else { return };
         let row = Row {
