@@ -26,7 +26,8 @@ fn assert_explained(stage: &Stage, answer: &Value) {
 fn a_flood_is_traced_from_the_kills_to_its_path_and_ended_by_an_agent_that_comes_late() {
     let _alone = alone();
     let Some(mut stage) = Stage::up("xmlrpc-flood") else { return };
-    stage.quiet(40);
+    // A fall is told against a minute of what is usual.
+    stage.quiet(65);
     let began = stage.attack(150);
     sleep_until(began + 22.0);
     let said = stage.toban(&["why", "--json"]);
