@@ -393,6 +393,10 @@ impl Agent {
         }
         let state = self.settings.state.display();
         let (mode_en, mode_ja) = match self.settings.mode {
+            // It was said above what is missing.
+            Mode::Act if self.actor.is_none() => {
+                ("observing, since it cannot act", "対処できないため監視のみを行います")
+            }
             Mode::Observe => ("observing: nothing will be changed", "監視のみ(何も変更しません)"),
             Mode::Ask => {
                 ("prepared remedies wait for `toban fix N`", "対処案を用意し、`toban fix N` を待ちます")
