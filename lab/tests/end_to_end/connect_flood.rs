@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use serde_json::Value;
 use toban_lab::now;
 
@@ -84,6 +85,31 @@ fn a_server_that_toban_has_never_seen_is_explained_within_ten_seconds() {
     assert_eq!(finding["cause"], stage.truth.cause, "{answer:#}");
     stage.assert_culprits(finding);
     say(&format!("why --json --log took {:.2} s", said.took.as_secs_f64()));
+
+    assert_refused(&stage);
+}
+
+/// Also a person, in the middle of it all, does not get past the safety rules.
+#[track_caller]
+fn assert_refused(stage: &Stage) {
+    let truth = &stage.truth;
+    for (prefix, rule) in [
+        (truth.balancer.unwrap().to_string(), "balancer:"),
+        (truth.admin.to_string(), "login:"),
+        (format!("{}/24", truth.admin), "login:"),
+        (truth.gateway.to_string(), "gateway:"),
+        (truth.web.address.to_string(), "own-address:"),
+        ("127.0.0.1".to_owned(), "special-range:"),
+        (truth.lan.supernet().unwrap().to_string(), "own-address:"),
+        (Ipv4Net::new(truth.attackers.addresses[0], 8).unwrap().trunc().to_string(), "too-wide:"),
+        ("::/0".to_owned(), "too-wide:"),
+    ] {
+        let prefix = prefix.parse::<Ipv4Net>().map_or(prefix, |net| net.trunc().to_string());
+        let said = stage.toban(&["ban", &prefix]);
+        assert_eq!(said.code, 3, "{prefix}: {}{}", said.out, said.err);
+        assert!(said.out.contains("refused") && said.out.contains(rule), "{prefix}: {}", said.out);
+    }
+    assert_eq!(dropped(stage), []);
 }
 
 /// The engineer's table: what was looked at first, and was as on any other day. (How busy the disk is, is the
