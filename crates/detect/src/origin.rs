@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use toban_model::{Client, Prefix, Via, canonical, same_family_contains};
+use toban_model::{Client, Prefix, Via, canonical, is_private, same_family_contains};
 
 /// Peers followed while learning; a balancer is among the busiest, so late strangers may be left out.
 const PEERS_MAX: usize = 10_000;
@@ -59,8 +59,13 @@ impl Origins {
         }
     }
 
-    /// Learns from usual traffic: `(peer, forwarded, requests)`.
-    pub(crate) fn learn(&mut self, usual: impl Iterator<Item = (IpAddr, Option<IpAddr>, u32)>) {
+    /// Learns from usual traffic: `(peer, forwarded, requests)`. Of traffic that is not known to be usual only peers
+    /// in private networks are believed, since most of it may be a stranger's.
+    pub(crate) fn learn(
+        &mut self,
+        traffic: impl Iterator<Item = (IpAddr, Option<IpAddr>, u32)>,
+        is_usual: bool,
+    ) {
         #[derive(Default)]
         struct Peer {
             requests: u32,
@@ -69,7 +74,7 @@ impl Origins {
         }
         let mut peers: HashMap<IpAddr, Peer> = HashMap::new();
         let mut total = 0u64;
-        for (peer, forwarded, requests) in usual {
+        for (peer, forwarded, requests) in traffic {
             total += u64::from(requests);
             if !peers.contains_key(&peer) && peers.len() >= PEERS_MAX {
                 continue;
@@ -88,24 +93,14 @@ impl Origins {
             .filter(|(address, peer)| {
                 let share = f64::from(peer.requests) / (total as f64).max(1.0);
                 let needed = if is_private(*address) { PRIVATE_SHARE_MIN } else { PUBLIC_SHARE_MIN };
-                peer.requests >= REQUESTS_MIN
+                (is_usual || is_private(*address))
+                    && peer.requests >= REQUESTS_MIN
                     && peer.forwarded.len() >= FORWARDED_MIN
                     && f64::from(peer.with_forwarded) >= FORWARDED_SHARE_MIN * f64::from(peer.requests)
                     && share >= needed
             })
             .map(|(address, _)| address)
             .collect();
-    }
-}
-
-/// RFC 1918, RFC 4193, RFC 6598, link-local and loopback: no stranger's packets come from there.
-pub(crate) fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private() || v4.is_loopback() || v4.is_link_local() || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 
@@ -141,7 +136,7 @@ mod tests {
             // A stranger who invents a header for each request, and is a fifth of the traffic.
             usual.push((ip("203.0.113.66"), Some(IpAddr::from([192, 0, 2, (i % 250) as u8])), 1));
         }
-        origins.learn(usual.into_iter());
+        origins.learn(usual.into_iter(), true);
         assert!(origins.is_balancer(ip("10.1.2.3")));
         assert!(!origins.is_balancer(ip("203.0.113.66")));
         assert_eq!(origins.client(ip("203.0.113.66"), Some(ip("192.0.2.9"))).address, ip("203.0.113.66"));

@@ -12,6 +12,10 @@ const BUCKETS_MAX: usize = 14 * 86_400 / 5;
 /// What a request held is spread over at most so many buckets back (10 minutes).
 const SPREAD_MAX: i64 = 120;
 
+/// Pauses within an incident.
+const BRIDGED_MIN: Duration = Duration::from_secs(10);
+const BRIDGED_MAX: Duration = Duration::from_secs(60);
+
 /// What ended (and was held) in one bucket.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bucket {
@@ -128,7 +132,7 @@ impl Series {
         })
     }
 
-    /// Since when the traffic has been out of its usual without a pause of a minute, looking back from `at`.
+    /// Since when the traffic has been out of its usual without a longer pause, looking back from `at`.
     ///
     /// What is usual comes from the older half of the history, so an incident may fill nearly the whole newer half
     /// and is still seen against what was before it.
@@ -145,6 +149,9 @@ impl Series {
                 || errors > (usual.server_errors * 3.0).max(usual.server_errors_far).max(0.6)
                 || (settled && usual.pages_ok > 1.0 && pages < usual.pages_ok * 0.4)
         };
+        // Waves of a server's timeout are one incident; but a short history must not be bridged to its first buckets,
+        // in which a site that was just started is not yet as usual.
+        let bridged = (at.since(start) / 6).clamp(BRIDGED_MIN, BRIDGED_MAX);
         let mut onset = None;
         let mut last_strange = at;
         for (t, bucket) in self.range(start, at).rev() {
@@ -153,7 +160,7 @@ impl Series {
             if strange(bucket, settled) {
                 onset = Some(t);
                 last_strange = t;
-            } else if last_strange.since(t) > Duration::from_secs(60) {
+            } else if last_strange.since(t) > bridged {
                 break;
             }
         }
@@ -203,6 +210,18 @@ mod tests {
         }
         let onset = series.onset(Time::from_secs(1_000_121), Duration::ZERO).unwrap();
         assert_eq!(onset.as_secs(), 1_000_100);
+    }
+
+    #[test]
+    fn a_slow_start_is_not_the_onset() {
+        let mut series = Series::default();
+        series.add(Time::from_secs(1_000_000), 1000, true, false);
+        quiet(&mut series, 1_000_010, 1_000_045);
+        for i in 0..40 {
+            series.add(Time::from_micros(1_000_054_000_000 + i), 8_000_000, false, true);
+        }
+        let onset = series.onset(Time::from_secs(1_000_055), Duration::ZERO).unwrap();
+        assert_eq!(onset.as_secs(), 1_000_045);
     }
 
     #[test]

@@ -21,6 +21,8 @@ const ROWS_MAX: usize = 100_000;
 /// Folded requests over all minutes, about 100 bytes each: 25 MiB. The oldest minutes go first.
 const FOLDED_MAX: usize = 250_000;
 const MINUTE: Duration = Duration::from_secs(60);
+/// Fewer requests than this are no usual traffic to learn from.
+const USUAL_REQUESTS_MIN: u32 = 100;
 /// How often the usual side is put together anew while nothing happens.
 const USUAL_EVERY: Duration = Duration::from_secs(30);
 /// The window that is judged: at least this, at most [`ROWS_FOR`], three times what a slow request holds in between.
@@ -222,9 +224,13 @@ impl TrafficWatch {
 
     /// Learns the balancers from the time before `until`.
     pub(crate) fn teach(&self, origins: &mut Origins, until: Time) {
-        let sums = self.sums_before(until);
+        let usual = self.sums_before(until);
+        let requests: u32 = usual.values().map(|sum| sum.requests).sum();
+        // Better a balancer that is known from a bad time than one that is taken for a stranger.
+        let is_usual = requests >= USUAL_REQUESTS_MIN;
+        let sums = if is_usual { usual } else { self.sums_before(self.newest.unwrap_or(until) + MINUTE) };
         if !sums.is_empty() {
-            origins.learn(sums.iter().map(|(key, sum)| (key.peer, key.forwarded, sum.requests)));
+            origins.learn(sums.iter().map(|(key, sum)| (key.peer, key.forwarded, sum.requests)), is_usual);
         }
     }
 

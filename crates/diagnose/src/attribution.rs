@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use toban_model::{Holder, Prefix, Situation, Traffic, Via, prefix_of};
+use toban_model::{Holder, Prefix, Situation, Traffic, Via, is_private, prefix_of};
 
 /// A combination must hold this part of all held workers to be worth naming.
 const SUPPORT_MIN: f64 = 0.2;
@@ -21,6 +21,8 @@ const RATIO_NEW: f64 = 20.0;
 const NETWORK_SHARE_MIN: f64 = 0.01;
 /// A network with more than this part of usual requests is not named as a whole.
 pub(crate) const USUAL_SHARE_MAX: f64 = 0.001;
+/// Fewer usual requests than this tell nothing about who is usual here.
+const USUAL_REQUESTS_MIN: f64 = 100.0;
 /// Two addresses of one network that do the same unusual thing are one offender.
 const ADDRESSES_FOR_NETWORK: usize = 2;
 /// The networks that addresses are grouped by.
@@ -335,7 +337,9 @@ fn group(
     for (holder, weight) in view.rows.iter().filter(|(h, _)| shape.matches(h)) {
         let client = holder.client;
         // In the live view a balancer stands for people that cannot be told apart.
-        if situation.balancers.contains(&client.address) || never(situation, client.address) {
+        // Where no usual traffic is known, a peer in a private network may well be the balancer.
+        let may_be_ours = usual.requests < USUAL_REQUESTS_MIN && is_private(client.peer);
+        if situation.balancers.contains(&client.address) || may_be_ours || never(situation, client.address) {
             continue;
         }
         let network = networks.entry(prefix_of(client.address, NETWORK_V4, NETWORK_V6)).or_default();

@@ -21,7 +21,7 @@ pub use finding::{
     RuledOut, Verdict, Where,
 };
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
-pub use net::{Prefix, canonical, prefix_of, same_family_contains};
+pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
     Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic,

@@ -37,6 +37,17 @@ pub fn same_family_contains(prefix: &Prefix, address: IpAddr) -> bool {
     }
 }
 
+/// RFC 1918, RFC 4193, RFC 6598, link-local and loopback: no stranger's packets come from there.
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
 //! `toban why --log`: incidents told by access logs alone, generated from a seed, with look-alikes and forgeries.
 //! Other seeds: `TOBAN_SEED=7 cargo test -p toban --test logs`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -264,4 +266,153 @@ fn an_invented_header_makes_no_balancer() {
         }
     }
     check("invented", log, Some("http-flood"), &["198.51.100.9"]);
+}
+
+/// Requests that hold their worker until the server's timeout, `each` a second.
+fn connects(log: &mut Log, draw: &mut Draw, from: u64, to: u64, each: u64) {
+    for t in from..to {
+        for _ in 0..each {
+            let peer = format!("198.51.100.{}", 10 + draw.below(12));
+            log.add(t, 20_000_000 + draw.below(90_000), &peer, "-", "CONNECT www.example.org:443", 504);
+        }
+    }
+}
+
+#[test]
+fn an_outage_twice_as_long_as_the_quiet_before() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 700));
+    let lb = Some("10.0.0.9");
+    people(&mut log, &mut draw, START, START + 1200, lb, 20_000);
+    people(&mut log, &mut draw, START + 1200, START + 3600, lb, 14_000_000);
+    connects(&mut log, &mut draw, START + 1200, START + 3600, 3);
+    let answer = check("long", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
+    let since = answer["findings"][0]["since"].as_str().unwrap();
+    assert!(since.starts_with("2024-03-05T10:20") || since.starts_with("2024-03-05T10:19"), "{since}");
+}
+
+#[test]
+fn a_log_that_begins_in_the_outage() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 800));
+    people(&mut log, &mut draw, START, START + 120, Some("10.0.0.9"), 14_000_000);
+    connects(&mut log, &mut draw, START, START + 120, 3);
+    check("begins", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
+}
+
+#[test]
+fn a_login_of_the_usual_time_in_the_attackers_network() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 900));
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, START, from, Some("10.0.0.9"), 20_000);
+    people(&mut log, &mut draw, from, from + 60, Some("10.0.0.9"), 14_000_000);
+    connects(&mut log, &mut draw, from, from + 60, 3);
+    for t in (START..from + 60).step_by(5) {
+        let quiet = t < from;
+        log.add(
+            t,
+            if quiet { 20_000 } else { 20_000_000 },
+            "198.51.100.200",
+            "-",
+            "GET /admin",
+            if quiet { 200 } else { 504 },
+        );
+    }
+    let path = log.write("admin");
+    let answer = why(&path, Some(FORMAT));
+    let named = culprits(&answer);
+    assert_eq!(answer["findings"][0]["cause"], "open-proxy-abuse", "{answer:#}");
+    assert!(
+        !named.is_empty()
+            && named
+                .iter()
+                .all(|c| c.starts_with("198.51.100.") && c != "198.51.100.200" && !c.contains('/')),
+        "{named:?}"
+    );
+}
+
+#[test]
+fn a_usual_client_of_the_flooded_path_is_not_named() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 1000));
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, START, from, None, 20_000);
+    people(&mut log, &mut draw, from, from + 60, None, 9_000_000);
+    for t in (START..from + 60).step_by(20) {
+        log.add(t, 30_000, "192.0.2.5", "-", "POST /xmlrpc.php", 200);
+    }
+    for t in from..from + 60 {
+        for _ in 0..14 {
+            let peer = format!("198.51.100.{}", 1 + draw.below(30));
+            log.add(t, 4_000_000 + draw.below(900_000), &peer, "-", "POST /xmlrpc.php", 200);
+        }
+    }
+    check("usual-client", log, Some("http-flood"), &["198.51.100.0/24"]);
+}
+
+#[test]
+fn a_flood_through_the_balancer_is_named_and_not_banned_here() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 1100));
+    let (from, lb) = (START + QUIET_S, "10.0.0.9");
+    people(&mut log, &mut draw, START, from, Some(lb), 20_000);
+    people(&mut log, &mut draw, from, from + 60, Some(lb), 9_000_000);
+    for t in from..from + 60 {
+        for _ in 0..12 {
+            let client = format!("198.51.100.{}", 1 + draw.below(9));
+            log.add(t, 4_000_000 + draw.below(900_000), lb, &client, "POST /xmlrpc.php", 200);
+        }
+    }
+    let answer = check("through", log, Some("http-flood"), &["198.51.100.0/24"]);
+    // A drop rule here would hit nobody but the balancer.
+    assert_eq!(answer["findings"][0]["remedies"], serde_json::json!([]), "{answer:#}");
+}
+
+#[test]
+fn an_eager_crawler_that_harms_nobody_is_no_incident() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 1200));
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, START, from + 60, None, 20_000);
+    for t in from..from + 60 {
+        for n in 0..45 {
+            let peer = format!("198.51.100.{}", 1 + draw.below(8));
+            log.add(
+                t,
+                40_000 + draw.below(200_000),
+                &peer,
+                "-",
+                &format!("GET /archive/{}/{n}-title", t - from),
+                200,
+            );
+        }
+    }
+    check("crawler", log, None, &[]);
+}
+
+#[test]
+fn a_flood_from_everywhere_names_its_path() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 1300));
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, START, from, None, 20_000);
+    people(&mut log, &mut draw, from, from + 60, None, 9_000_000);
+    for t in from..from + 60 {
+        for _ in 0..14 {
+            let peer = format!("198.18.{}.{}", 1 + draw.below(250), 1 + draw.below(250));
+            log.add(t, 4_000_000 + draw.below(900_000), &peer, "-", "POST /wp-login.php", 200);
+        }
+    }
+    let answer = check("everywhere", log, Some("http-flood"), &[]);
+    assert_eq!(answer["findings"][0]["culprits"][0]["value"], "/wp-login.php");
+}
+
+#[test]
+fn a_proxy_is_asked_for_by_whole_urls_too() {
+    let (mut log, mut draw) = (Log::default(), Draw(seed() + 1400));
+    let from = START + QUIET_S;
+    people(&mut log, &mut draw, START, from, None, 20_000);
+    people(&mut log, &mut draw, from, from + 60, None, 9_000_000);
+    for t in from..from + 60 {
+        for _ in 0..4 {
+            let peer = format!("198.51.100.{}", 1 + draw.below(12));
+            let request = format!("GET http://ads.example.net/x?{}", draw.below(1000));
+            log.add(t, 20_000_000, &peer, "-", &request, 504);
+        }
+    }
+    check("absolute", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
 }
