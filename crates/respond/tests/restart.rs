@@ -46,11 +46,17 @@ struct Server {
     directory: TempDir,
 }
 
+/// In a process of its own: what this one has open for writing, a child that another thread is just starting has open
+/// as well for a moment, and a program that is open for writing cannot be run (ETXTBSY).
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success());
+}
+
 impl Server {
     fn new() -> Server {
         let server = Server { directory: tempfile::tempdir().unwrap() };
         for (from, to) in [("/bin/sh", "server"), ("/bin/sleep", "worker")] {
-            std::fs::copy(std::fs::canonicalize(from).unwrap(), server.path().join(to)).unwrap();
+            copy(&std::fs::canonicalize(from).unwrap(), &server.path().join(to));
         }
         let here = server.path().display();
         server.write(
@@ -73,9 +79,10 @@ impl Server {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let draft = self.path().join(format!("{name}.draft"));
+        std::fs::write(&draft, text).unwrap();
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
+        copy(&draft, &self.path().join(name));
     }
 
     /// All of its processes: number and program's name.

@@ -1,5 +1,6 @@
 //! `toban why --log`: incidents told by access logs alone, generated from a seed, with look-alikes and forgeries.
 //! Other seeds: `TOBAN_SEED=7 cargo test -p toban --test logs`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
