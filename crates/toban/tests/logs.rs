@@ -2,8 +2,6 @@
 //! Other seeds: `TOBAN_SEED=7 cargo test -p toban --test logs`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
-
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
