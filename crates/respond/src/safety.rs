@@ -415,8 +415,8 @@ fn too_wide(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
             refuse(
                 prefix.to_string(),
                 Text::new(
-                    format!("{prefix} is wider than /{widest}: that needs a person"),
-                    format!("{prefix}は/{widest}より広い範囲です。人の判断が必要です"),
+                    format!("{prefix} is wider than /{widest}, the widest that is banned; split it"),
+                    format!("{prefix}は/{widest}より広い範囲です。/{widest}以下に分割してください"),
                 ),
             );
         }

@@ -58,6 +58,8 @@ impl Hands {
 }
 
 pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
+    // Reading the logs takes seconds on a busy site; the agent does not have to wait its turn for that.
+    let protected = protected_now(asked)?;
     let mut hands = Hands::take(asked)?;
     let length = ban.length.unwrap_or(asked.config.ban.length);
     // A person's own words, typed at this host by its owner; they are shown, never interpreted.
@@ -72,15 +74,14 @@ pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
         }],
         ..Plan::default()
     };
-    let protected = protected_now(asked, &hands.record)?;
     let record = hands.engine.carry_out(clock::now(), &plan, &protected, Actor::Person, None)?;
     Ok(shown(asked, &record))
 }
 
 /// What must not be hit by a ban by hand: the host as it is, and its usual traffic as the logs on disk tell it.
-fn protected_now(asked: &Asked<'_>, record: &Record) -> anyhow::Result<Protected> {
+fn protected_now(asked: &Asked<'_>) -> anyhow::Result<Protected> {
     let judged = glance(asked);
-    Ok(plans::protected(&judged.situation, asked.config, &record.allowed()?))
+    Ok(plans::protected(&judged.situation, asked.config, &reading(asked)?.allowed()?))
 }
 
 fn shown(asked: &Asked<'_>, record: &ActionRecord) -> Exit {
