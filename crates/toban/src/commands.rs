@@ -19,8 +19,8 @@ use toban_respond::verify::{self, Expectation, Measured, Outcome};
 
 use crate::actor::{self, Turn};
 use crate::cli::{self, Exit};
-use crate::run::{eprint_all, print_all};
-use crate::why::{Asked, glance, now, style};
+use crate::out::{eprint_all, print_all, style};
+use crate::why::{Asked, glance, now};
 use crate::{clock, plans};
 
 /// Rows of a list; the record keeps more.

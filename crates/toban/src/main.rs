@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod flow;
 mod ledger;
+mod out;
 mod plans;
 mod run;
 mod why;
@@ -18,7 +19,8 @@ use jiff::tz::TimeZone;
 
 use crate::cli::{Cli, Command, Exit, WhenError};
 use crate::config::Config;
-use crate::run::{Settings, eprint_all, print_all};
+use crate::out::{eprint_all, print_all};
+use crate::run::Settings;
 use crate::why::Asked;
 
 fn main() -> Exit {

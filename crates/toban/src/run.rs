@@ -20,6 +20,7 @@ use toban_respond::verify::{self, Expectation, Measured, Outcome};
 use crate::actor::{ActorThread, Order, Report};
 use crate::config::Config;
 use crate::flow::Flow;
+use crate::out::{self, eprint_all, print_all};
 use crate::{clock, plans, why};
 
 /// The host is looked at anew this often, and right after a restart.
@@ -222,7 +223,7 @@ impl Agent {
                     &answer,
                     self.settings.lang,
                     &self.settings.zone,
-                    why::style(crate::cli::Colour::Auto),
+                    out::style(crate::cli::Colour::Auto),
                 ));
             }
             Turn::GoesOn => {
@@ -376,14 +377,14 @@ impl Agent {
             std::slice::from_ref(record),
             self.settings.lang,
             &self.settings.zone,
-            why::style(crate::cli::Colour::Auto),
+            out::style(crate::cli::Colour::Auto),
         ));
     }
 
     /// What was found, and where to look.
     fn greet(&self) {
         let host = self.flow.watch.host();
-        let style = why::style(crate::cli::Colour::Auto);
+        let style = out::style(crate::cli::Colour::Auto);
         print_all(&toban_views::text::explain(host, self.settings.lang, style));
         for reader in self.flow.readers() {
             self.say(&reader.describe());
@@ -420,16 +421,4 @@ impl Agent {
         let at = toban_views::moment(clock::now(), &self.settings.zone);
         eprint_all(&format!("{at}  {text}\n"));
     }
-}
-
-/// A closed terminal or pipe ends the words, not the watch.
-pub(crate) fn print_all(text: &str) {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-pub(crate) fn eprint_all(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

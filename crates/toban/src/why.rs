@@ -1,6 +1,5 @@
 //! `toban why` and `toban status`: look, compare with the usual, judge, and say it.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +9,13 @@ use toban_collect::Root;
 use toban_diagnose::{Diagnosis, diagnose};
 use toban_model::{Incident, Lang, Situation, Text, Time, Verdict};
 use toban_record::Record;
-use toban_views::{Answer, Style};
+use toban_views::Answer;
 
 use crate::cli::{Colour, Exit, Why};
 use crate::clock;
 use crate::config::Config;
 use crate::flow::Flow;
-use crate::run::print_all;
+use crate::out::{print_all, style};
 
 /// The answer comes within ten seconds; so much of them may go into reading history.
 const HISTORY_FOR: Duration = Duration::from_secs(6);
@@ -35,18 +34,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) zone: TimeZone,
     pub(crate) lang: Lang,
     pub(crate) colour: Colour,
-}
-
-/// Colour and width of this terminal.
-pub(crate) fn style(colour: Colour) -> Style {
-    let terminal = std::io::stdout().is_terminal();
-    let colour = match colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-    };
-    let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    Style { colour, width: if width >= 40 { width.min(120) } else { 100 } }
 }
 
 /// A server that was relieved works its backlog off; that is not usual either.
