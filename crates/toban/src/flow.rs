@@ -390,11 +390,6 @@ impl Flow {
         self.follow_kernel(now);
     }
 
-    /// Waits until a followed log may have more, or the time is up.
-    pub(crate) fn wait(&self, at_most: Duration) -> bool {
-        self.tailer.wait(at_most)
-    }
-
     /// Looks at the host's vitals and servers. `learn` says that this is usual time. Returns what is to be recorded.
     pub(crate) fn look(&mut self, now: Time, learn: bool) -> Sample {
         let services: Vec<_> = Watch::viewable(self.watch.host()).cloned().collect();

@@ -89,13 +89,13 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
             // Too late for this one: a reading is taken now and then, never a burst of them.
             next = Instant::now() + interval;
         }
+        // In slices, so that a signal is heard. The logs are read once a look: to wake for each line that a busy
+        // site writes would cost more than the second that it brings.
         while let Some(left) = next.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            if agent.flow.wait(left.min(Duration::from_millis(200))) {
-                agent.flow.follow(clock::now());
-            }
+            std::thread::sleep(left.min(Duration::from_millis(200)));
         }
     }
     agent.say(&Text::fixed(
