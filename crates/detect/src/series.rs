@@ -136,7 +136,7 @@ impl Series {
     ///
     /// What is usual comes from the older half of the history, so an incident may fill nearly the whole newer half
     /// and is still seen against what was before it.
-    pub(crate) fn onset(&self, at: Time, log_lag: Duration) -> Option<Time> {
+    pub(crate) fn onset(&self, at: Time) -> Option<Time> {
         let start = self.start?;
         let middle = start + at.since(start) / 2;
         let usual = self.usual(start, middle)?;
@@ -156,7 +156,7 @@ impl Series {
         let mut last_strange = at;
         for (t, bucket) in self.range(start, at).rev() {
             // The newest bucket is still filling and must not look like a fall.
-            let settled = at.since(t) > WIDTH + log_lag;
+            let settled = at.since(t) > WIDTH;
             if strange(bucket, settled) {
                 onset = Some(t);
                 last_strange = t;
@@ -197,7 +197,7 @@ mod tests {
     fn a_quiet_history_has_no_onset() {
         let mut series = Series::default();
         quiet(&mut series, 1_000_000, 1_000_300);
-        assert_eq!(series.onset(Time::from_secs(1_000_300), Duration::ZERO), None);
+        assert_eq!(series.onset(Time::from_secs(1_000_300)), None);
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         for i in 0..40 {
             series.add(Time::from_micros(1_000_120_000_000 + i), 20_000_000, false, true);
         }
-        let onset = series.onset(Time::from_secs(1_000_121), Duration::ZERO).unwrap();
+        let onset = series.onset(Time::from_secs(1_000_121)).unwrap();
         assert_eq!(onset.as_secs(), 1_000_100);
     }
 
@@ -220,7 +220,7 @@ mod tests {
         for i in 0..40 {
             series.add(Time::from_micros(1_000_054_000_000 + i), 8_000_000, false, true);
         }
-        let onset = series.onset(Time::from_secs(1_000_055), Duration::ZERO).unwrap();
+        let onset = series.onset(Time::from_secs(1_000_055)).unwrap();
         assert_eq!(onset.as_secs(), 1_000_045);
     }
 
@@ -228,11 +228,11 @@ mod tests {
     fn a_fall_is_seen() {
         let mut series = Series::default();
         quiet(&mut series, 1_000_000, 1_000_200);
-        let onset = series.onset(Time::from_secs(1_000_240), Duration::ZERO);
+        let onset = series.onset(Time::from_secs(1_000_240));
         // Nothing was logged any more after 200: the buckets that are missing count only once a line comes.
         assert_eq!(onset, None);
         series.add(Time::from_secs(1_000_240), 1000, false, false);
-        let onset = series.onset(Time::from_secs(1_000_250), Duration::ZERO).unwrap();
+        let onset = series.onset(Time::from_secs(1_000_250)).unwrap();
         assert_eq!(onset.as_secs(), 1_000_200);
     }
 }

@@ -182,7 +182,7 @@ impl TrafficWatch {
     /// silence is a fall and not an end of the file.
     pub(crate) fn onset(&self, at: Time, live: bool) -> Option<Time> {
         let at = if live { at } else { self.newest.map_or(at, |n| n + WIDTH) };
-        self.series.onset(at, Duration::ZERO)
+        self.series.onset(at)
     }
 
     /// Takes other times of which nothing is usual, in order and apart from each other.

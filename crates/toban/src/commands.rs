@@ -235,12 +235,9 @@ fn measure(
     record: &ActionRecord,
     before: &Situation,
 ) -> anyhow::Result<Exit> {
-    let values = |situation: &Situation| {
-        situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect::<BTreeMap<_, _>>()
-    };
     let expected = Expectation {
         done: record.changed,
-        before: values(before),
+        before: plans::used(before),
         predicted: record.plan.predicted.clone(),
         guards: BTreeMap::new(),
     };
@@ -255,13 +252,13 @@ fn measure(
         let present = clock::now();
         flow.follow(present);
         flow.look(present, false);
-        let values = values(&flow.close(present, true));
+        let values = plans::used(&flow.close(present, true));
         measured.push(Measured { at: present, values: values.clone() });
         let outcome = verify::judge(&expected, &measured, present);
         if outcome == Outcome::Wait {
             continue;
         }
-        let told = expected.predicted.keys().filter_map(|k| Some((k.clone(), *values.get(k)?))).collect();
+        let told = plans::of_predicted(&expected.predicted, &values);
         let settled = hands.engine.conclude(clock::now(), record.id, outcome, &told)?;
         return Ok(shown(asked, &settled));
     }

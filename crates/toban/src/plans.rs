@@ -1,7 +1,7 @@
 //! From a finding's remedies to the plan that is carried out: the user's settings, what must not be hit, and what has
 //! been done already.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -89,4 +89,17 @@ pub(crate) fn what_is_left(
     });
     // Ending sockets again is only worth a plan of its own beside a new ban or a restart.
     plan.steps.iter().any(|s| !matches!(s, Action::EndSockets { .. })).then_some(plan)
+}
+
+/// How much of each resource is used: what a plan's prediction is held against.
+pub(crate) fn used(situation: &Situation) -> BTreeMap<String, f64> {
+    situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect()
+}
+
+/// Of what was measured, that which was predicted.
+pub(crate) fn of_predicted(
+    predicted: &BTreeMap<String, f64>,
+    used: &BTreeMap<String, f64>,
+) -> BTreeMap<String, f64> {
+    predicted.keys().filter_map(|name| Some((name.clone(), *used.get(name)?))).collect()
 }

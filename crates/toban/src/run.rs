@@ -319,8 +319,7 @@ impl Agent {
 
     /// Compares what was predicted with what is, and has an action taken back that brought nothing.
     fn measure(&mut self, situation: &Situation) {
-        let values: BTreeMap<String, f64> =
-            situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect();
+        let values = plans::used(situation);
         let now = situation.at;
         let Some(actor) = &self.actor else { return };
         self.watched.retain_mut(|watched| {
@@ -328,12 +327,7 @@ impl Agent {
             match verify::judge(&watched.expected, &watched.measured, now) {
                 Outcome::Wait => true,
                 outcome => {
-                    let measured = watched
-                        .expected
-                        .predicted
-                        .keys()
-                        .filter_map(|name| Some((name.clone(), *values.get(name)?)))
-                        .collect();
+                    let measured = plans::of_predicted(&watched.expected.predicted, &values);
                     drop(actor.orders.send(Order::Conclude { id: watched.id, outcome, measured }));
                     false
                 }
@@ -368,7 +362,7 @@ impl Agent {
         if actor.orders.send(order).is_ok() {
             self.acting = true;
             self.plans.push(now);
-            self.before = situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect();
+            self.before = plans::used(situation);
         }
     }
 
