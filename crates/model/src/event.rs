@@ -17,6 +17,70 @@ pub enum Event<'a> {
     Error(ErrorLine<'a>),
     /// The kernel said something.
     Kernel(KernelLine<'a>),
+    /// Another service said something: a login, a refusal, a session's end.
+    Service(ServiceLine<'a>),
+    /// A line of the format that says nothing by itself: a header, one field of a longer record.
+    Silent,
+}
+
+/// What a service itself counts against a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Offence {
+    /// It gave a wrong password or key, or an account that does not exist.
+    AuthFailure,
+    /// It asked this host to pass something on to a third one: a proxy request, mail for elsewhere.
+    RelayAttempt,
+    /// It looked for a weakness, or for whether something is there at all.
+    Probe,
+    /// It does not speak the service's protocol.
+    ProtocolError,
+}
+
+impl Offence {
+    /// All of them.
+    pub const ALL: [Offence; 4] =
+        [Offence::AuthFailure, Offence::RelayAttempt, Offence::Probe, Offence::ProtocolError];
+
+    /// Its name for ever.
+    pub fn id(self) -> &'static str {
+        match self {
+            Offence::AuthFailure => "auth-failure",
+            Offence::RelayAttempt => "relay-attempt",
+            Offence::Probe => "probe",
+            Offence::ProtocolError => "protocol-error",
+        }
+    }
+}
+
+/// What a line of a service means for whoever it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// They proved who they are.
+    LoggedIn,
+    /// They did something that counts against them.
+    Offence(Offence),
+    /// Anything else.
+    Other,
+}
+
+/// One line of a service that is no web server: `sshd`, `dovecot`, `postfix`…
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServiceLine<'a> {
+    /// When it was written.
+    pub time: Option<Time>,
+    /// The service, as its log calls it.
+    pub service: &'a [u8],
+    /// The process that wrote it.
+    pub pid: Option<u32>,
+    /// The address in the service's own field, found by structure; `None` where a stranger's text could have put
+    /// another one in its place.
+    pub client: Option<IpAddr>,
+    /// The account in question, which is a stranger's text.
+    pub account: Option<&'a [u8]>,
+    /// What it means.
+    pub act: Act,
+    /// The message.
+    pub text: &'a [u8],
 }
 
 /// One request of a web server's access log, borrowed from its line.
@@ -96,6 +160,10 @@ pub struct ErrorLine<'a> {
     pub code: Option<&'a str>,
     /// The part of the server that speaks: a module, a pool.
     pub module: Option<&'a [u8]>,
+    /// What the server says that the peer did wrong.
+    pub offence: Option<Offence>,
+    /// The account in question, which is a stranger's text.
+    pub account: Option<&'a [u8]>,
     /// The message, without what the other fields hold.
     pub text: &'a [u8],
 }

@@ -4,7 +4,7 @@ use toban_model::event::{Event, Request};
 use toban_model::{LogDialect, LogRole, LogSource};
 
 use crate::formats::{
-    ALL, apache_access, apache_error, haproxy_http, kernel, nginx_access, nginx_error, php_fpm,
+    ALL, ReadLine, Reader, apache_access, apache_error, kernel, nginx_access, nginx_error, php_fpm,
 };
 use crate::plan::Plan;
 use crate::scan::bare_line;
@@ -26,20 +26,21 @@ pub struct Format {
     dates: Dates,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Inner {
     Access(Box<Plan>),
-    Lines(Lines),
+    Lines(ReadLine),
+    Records(Box<dyn Reader>),
 }
 
-/// A format without a format string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lines {
-    ApacheError,
-    NginxError,
-    PhpFpm,
-    Kernel,
-    HaproxyHttp,
+impl Clone for Inner {
+    fn clone(&self) -> Inner {
+        match self {
+            Inner::Access(plan) => Inner::Access(plan.clone()),
+            Inner::Lines(read) => Inner::Lines(*read),
+            Inner::Records(reader) => Inner::Records(reader.fork()),
+        }
+    }
 }
 
 impl Format {
@@ -49,11 +50,12 @@ impl Format {
         let text = text.trim();
         for unit in ALL {
             if unit.id == text {
-                return (unit.compile)(unit.nicknames.first().map_or("", |(_, string)| string), clock)
+                return unit
+                    .compile(unit.nicknames.first().map_or("", |(_, string)| string), clock)
                     .map(|format| format.called(unit.nicknames.first().map_or("", |(name, _)| name)));
             }
             if let Some((name, string)) = unit.nicknames.iter().find(|(name, _)| *name == text) {
-                return (unit.compile)(string, clock).map(|format| format.called(name));
+                return unit.compile(string, clock).map(|format| format.called(name));
             }
         }
         if text.contains('%') {
@@ -92,25 +94,28 @@ impl Format {
                 Some(Format::nginx(string, source.remoteip, clock))
             }
             (LogRole::Access, ..) => None,
-            (LogRole::Error, LogDialect::Apache, _) => Some(Ok(Format::lines(Lines::ApacheError, clock))),
-            (LogRole::Error, LogDialect::Nginx, _) => Some(Ok(Format::lines(Lines::NginxError, clock))),
-            (LogRole::Error, LogDialect::PhpFpm, _) => Some(Ok(Format::lines(Lines::PhpFpm, clock))),
-            (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => {
-                Some(Ok(Format::lines(Lines::Kernel, clock)))
-            }
+            (LogRole::Error, LogDialect::Apache, _) => Some(apache_error::UNIT.compile("", clock)),
+            (LogRole::Error, LogDialect::Nginx, _) => Some(nginx_error::UNIT.compile("", clock)),
+            (LogRole::Error, LogDialect::PhpFpm, _) => Some(php_fpm::UNIT.compile("", clock)),
+            (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => Some(kernel::UNIT.compile("", clock)),
             (LogRole::Error, LogDialect::Unknown, _) => None,
         }
     }
 
-    pub(crate) fn lines(lines: Lines, clock: &Clock) -> Format {
-        let id = match lines {
-            Lines::ApacheError => apache_error::UNIT.id,
-            Lines::NginxError => nginx_error::UNIT.id,
-            Lines::PhpFpm => php_fpm::UNIT.id,
-            Lines::Kernel => kernel::UNIT.id,
-            Lines::HaproxyHttp => haproxy_http::UNIT.id,
-        };
-        Format { id, way: String::new(), named: false, inner: Inner::Lines(lines), dates: Dates::new(clock) }
+    /// Lines that are each read by themselves.
+    pub(crate) fn lines(id: &'static str, read: ReadLine, clock: &Clock) -> Format {
+        Format { id, way: String::new(), named: false, inner: Inner::Lines(read), dates: Dates::new(clock) }
+    }
+
+    /// Lines that lean on earlier ones.
+    pub(crate) fn records(id: &'static str, reader: Box<dyn Reader>, clock: &Clock) -> Format {
+        Format {
+            id,
+            way: String::new(),
+            named: false,
+            inner: Inner::Records(reader),
+            dates: Dates::new(clock),
+        }
     }
 
     fn access(id: &'static str, way: &str, plan: Plan, clock: &Clock) -> Format {
@@ -133,26 +138,25 @@ impl Format {
 
     /// What the line says; `None` if it is not of this format. The line may carry its line ending.
     #[inline]
-    pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+    pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let line = bare_line(line);
         let dates = &mut self.dates;
         match &mut self.inner {
             Inner::Access(plan) => plan.read(line, dates).map(Event::Request),
-            Inner::Lines(Lines::ApacheError) => apache_error::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::NginxError) => nginx_error::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::PhpFpm) => php_fpm::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::Kernel) => kernel::read(line, dates).map(Event::Kernel),
-            Inner::Lines(Lines::HaproxyHttp) => haproxy_http::read(line, dates).map(Event::Request),
+            Inner::Lines(read) => read(line, dates),
+            Inner::Records(reader) => reader.read(line, dates),
         }
     }
 
     /// The same for a log of requests alone, for the loop where every nanosecond counts.
     #[inline]
-    pub fn request<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
-        match &mut self.inner {
-            Inner::Access(plan) => plan.read(bare_line(line), &mut self.dates),
-            Inner::Lines(Lines::HaproxyHttp) => haproxy_http::read(bare_line(line), &mut self.dates),
-            Inner::Lines(_) => None,
+    pub fn request<'a>(&'a mut self, line: &'a [u8]) -> Option<Request<'a>> {
+        if let Inner::Access(plan) = &mut self.inner {
+            return plan.read(bare_line(line), &mut self.dates);
+        }
+        match self.parse(line) {
+            Some(Event::Request(request)) => Some(request),
+            _ => None,
         }
     }
 
@@ -171,7 +175,7 @@ impl Format {
     pub fn stamps_end(&self) -> bool {
         match &self.inner {
             Inner::Access(plan) => plan.stamps_end,
-            Inner::Lines(_) => false,
+            _ => false,
         }
     }
 
@@ -197,7 +201,7 @@ impl Format {
     fn width(&self) -> usize {
         match &self.inner {
             Inner::Access(plan) => plan.width(),
-            Inner::Lines(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -207,7 +211,7 @@ impl Format {
 pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
     let mut best: Option<((usize, usize, usize, bool), Format)> = None;
     for unit in ALL {
-        for format in (unit.candidates)(lines, clock) {
+        for format in unit.candidates(lines, clock) {
             let mut reader = format.clone();
             let (mut fit, mut named) = (0, 0);
             for line in lines {

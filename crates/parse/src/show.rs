@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use toban_model::Time;
-use toban_model::event::Event;
+use toban_model::event::{Act, Event, Offence};
 
 /// The event as one line of text. Absent fields are left out; times are UTC; bytes that are no text are escaped.
 pub fn show(event: &Event<'_>) -> String {
@@ -39,6 +39,8 @@ pub fn show(event: &Event<'_>) -> String {
             line.field("peer", error.peer);
             line.field("code", error.code);
             line.text("module", error.module);
+            line.field("offence", error.offence.map(Offence::id));
+            line.text("account", error.account);
             line.text("text", Some(error.text));
         }
         Event::Kernel(kernel) => {
@@ -47,6 +49,20 @@ pub fn show(event: &Event<'_>) -> String {
             line.field("word", Some(format!("{:?}", kernel.word)));
             line.text("text", Some(kernel.text));
         }
+        Event::Service(said) => {
+            line.time(said.time);
+            line.text("service", Some(said.service));
+            line.field("pid", said.pid);
+            line.field("client", said.client);
+            match said.act {
+                Act::LoggedIn => line.field("act", Some("logged-in")),
+                Act::Offence(offence) => line.field("offence", Some(offence.id())),
+                Act::Other => {}
+            }
+            line.text("account", said.account);
+            line.text("text", Some(said.text));
+        }
+        Event::Silent => line.0.push_str("silent"),
     }
     line.0
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use toban_collect::{Root, history};
+use toban_model::event::Event;
 use toban_model::{
     Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Situation, Text,
 };
@@ -323,6 +324,7 @@ pub(crate) fn parse(asked: &Asked<'_>, parse: &cli::Parse) -> anyhow::Result<Exi
     let mut show = |format: &mut Format, line: &[u8]| {
         number += 1;
         match format.parse(line) {
+            Some(Event::Silent) => return,
             Some(event) if parse.json => out.push_str(&toban_views::json::event(number, &event)),
             Some(event) => out.push_str(&toban_parse::show(&event)),
             None => {

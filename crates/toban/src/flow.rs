@@ -296,19 +296,14 @@ impl Flow {
     }
 
     fn take(&mut self, reader: usize, line: &[u8], read: Time) {
-        let reader = &mut self.readers[reader];
-        reader.lines += 1;
-        let Some(format) = &mut reader.format else {
-            reader.misfit(line);
-            return;
-        };
-        let fresh = |at: Time| self.until.is_none_or(|until| at <= until);
-        match format.parse(line) {
-            Some(Event::Request(request)) if fresh(request.time) => {
-                self.watch.request(&reader.service, &request);
-            }
+        let until = self.until;
+        let fresh = |at: Time| until.is_none_or(|until| at <= until);
+        let Reader { service, format, lines, .. } = &mut self.readers[reader];
+        *lines += 1;
+        match format.as_mut().and_then(|format| format.parse(line)) {
+            Some(Event::Request(request)) if fresh(request.time) => self.watch.request(service, &request),
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
-                self.watch.error(&reader.service, read, &error);
+                self.watch.error(service, read, &error);
             }
             Some(Event::Kernel(kernel)) => {
                 let at = kernel.time.unwrap_or(read);
@@ -317,7 +312,7 @@ impl Flow {
                 }
             }
             Some(_) => {}
-            None => reader.misfit(line),
+            None => self.readers[reader].misfit(line),
         }
     }
 

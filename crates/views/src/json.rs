@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
-use toban_model::event::Event;
+use toban_model::event::{Act, Event, Offence};
 use toban_model::{
     Action, ActionRecord, ActionState, Actor, Ban, Collateral, Culprit, CulpritKind, Evidence, Finding, Host,
     Incident, Lang, Plan, Remedy, ResourceUse, Risk, Supervisor, Symptom, SymptomKind, Time, Verdict, Vital,
@@ -584,13 +584,19 @@ mod tests;
 /// `client` is an address that the server itself saw or that its own trusted proxy reported; what a request's text
 /// claims is never in it.
 pub fn event(line: u64, event: &Event<'_>) -> String {
-    #[derive(Serialize)]
+    #[derive(Default, Serialize)]
     struct EventJson<'a> {
         line: u64,
         time: Option<f64>,
         client: Option<std::net::IpAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        service: Option<&'a str>,
+        service: Option<std::borrow::Cow<'a, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offence: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logged_in: Option<bool>,
         #[serde(flatten)]
         request: Option<RequestJson>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -607,12 +613,11 @@ pub fn event(line: u64, event: &Event<'_>) -> String {
         duration: Option<f64>,
     }
     let told = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let blank = EventJson { line, ..EventJson::default() };
     let json = match event {
         Event::Request(request) => EventJson {
-            line,
             time: Some(request.time.as_secs_f64()),
             client: request.client,
-            service: None,
             request: Some(RequestJson {
                 method: told(request.method),
                 path: told(request.path),
@@ -620,27 +625,39 @@ pub fn event(line: u64, event: &Event<'_>) -> String {
                 bytes: request.bytes,
                 duration: request.duration_us.map(|us| us as f64 / 1e6),
             }),
-            code: None,
-            text: None,
+            account: request.user.and_then(told),
+            ..blank
         },
         Event::Error(error) => EventJson {
-            line,
             time: error.time.map(Time::as_secs_f64),
             client: error.peer,
-            service: Some("error"),
-            request: None,
+            service: Some("error".into()),
+            offence: error.offence.map(Offence::id),
+            account: error.account.and_then(told),
             code: error.code,
             text: told(error.text),
+            ..blank
         },
         Event::Kernel(kernel) => EventJson {
-            line,
             time: kernel.time.map(Time::as_secs_f64),
-            client: None,
-            service: Some("kernel"),
-            request: None,
-            code: None,
+            service: Some("kernel".into()),
             text: told(kernel.text),
+            ..blank
         },
+        Event::Service(said) => EventJson {
+            time: said.time.map(Time::as_secs_f64),
+            client: said.client,
+            service: Some(String::from_utf8_lossy(said.service)),
+            offence: match said.act {
+                Act::Offence(offence) => Some(offence.id()),
+                _ => None,
+            },
+            logged_in: (said.act == Act::LoggedIn).then_some(true),
+            account: said.account.and_then(told),
+            text: told(said.text),
+            ..blank
+        },
+        Event::Silent => blank,
     };
     serde_json::to_string(&json).expect("numbers and text serialize")
 }

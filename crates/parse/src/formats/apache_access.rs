@@ -5,7 +5,7 @@
 
 use toban_model::Text;
 
-use super::{Sample, Unit};
+use super::{Sample, Unit, Way};
 use crate::plan::{Field, Part, Piece, Plan, Role, Stamp};
 use crate::strftime::Strftime;
 use crate::{Clock, Error, Format};
@@ -30,8 +30,7 @@ pub(crate) const UNIT: Unit = Unit {
     ),
     nicknames: NICKNAMES,
     samples: SAMPLES,
-    compile: |string, clock| Format::apache(string, false, clock),
-    candidates,
+    way: Way::String { compile: |string, clock| Format::apache(string, false, clock), candidates },
 };
 
 /// The format string of a nickname that Apache or Debian define, where a configuration names it.

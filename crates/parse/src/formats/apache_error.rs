@@ -6,11 +6,9 @@
 //! this log alone is no reason to act against anyone.
 
 use toban_model::Text;
-use toban_model::event::{ErrorLine, Level};
+use toban_model::event::{ErrorLine, Event, Level};
 
-use super::{Sample, Unit};
-use crate::Format;
-use crate::format::Lines;
+use super::{Sample, Unit, Way};
 use crate::scan::{Scan, address, address_with_port};
 use crate::stamp::{Dates, ctime};
 
@@ -19,11 +17,10 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("Apache's error log, 2.4 and 2.2", "Apache のエラーログです(2.4 と 2.2)"),
     nicknames: &[],
     samples: SAMPLES,
-    compile: |_, clock| Ok(Format::lines(Lines::ApacheError, clock)),
-    candidates: |_, clock| vec![Format::lines(Lines::ApacheError, clock)],
+    way: Way::Line(|line, dates| read(line, dates).map(Event::Error)),
 };
 
-pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
+fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let mut scan = Scan::new(line);
     scan.literal(b"[")?;
     let time = ctime(&mut scan, dates)?;
@@ -51,7 +48,17 @@ pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a
         peer = if ported { address_with_port(field).or_else(|| address(field)) } else { address(field) };
     }
     let code = code(&mut scan);
-    Some(ErrorLine { time: Some(time), level, pid, peer, code, module, text: scan.rest })
+    Some(ErrorLine {
+        time: Some(time),
+        level,
+        pid,
+        peer,
+        code,
+        module,
+        offence: None,
+        account: None,
+        text: scan.rest,
+    })
 }
 
 /// At debug level, where in the source: `mod_ssl.c(407): `.

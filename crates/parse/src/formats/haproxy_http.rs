@@ -4,11 +4,9 @@
 //! HAProxy writes control characters, quotes and braces inside captured text as `#22`, so fields end where they seem to.
 
 use toban_model::Text;
-use toban_model::event::Request;
+use toban_model::event::{Event, Request};
 
-use super::{Sample, Unit};
-use crate::Format;
-use crate::format::Lines;
+use super::{Sample, Unit, Way};
 use crate::plan::{BLANK, take_request_line};
 use crate::scan::{Scan, address_with_port, number, two};
 use crate::stamp::{Civil, Dates, month, time_of_day};
@@ -19,11 +17,10 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("HAProxy's log of HTTP requests", "HAProxy の HTTP リクエストのログです"),
     nicknames: &[],
     samples: SAMPLES,
-    compile: |_, clock| Ok(Format::lines(Lines::HaproxyHttp, clock)),
-    candidates: |_, clock| vec![Format::lines(Lines::HaproxyHttp, clock)],
+    way: Way::Line(|line, dates| read(line, dates).map(Event::Request)),
 };
 
-pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
+fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
     // The line's own stamp is of the moment of receipt and finer than the daemon's.
     let text = syslog::head(line, dates).map_or(line, |head| head.text);
     let mut scan = Scan::new(text);

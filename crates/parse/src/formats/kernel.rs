@@ -6,11 +6,9 @@
 
 use memchr::memmem;
 use toban_model::Text;
-use toban_model::event::{KernelLine, KernelWord};
+use toban_model::event::{Event, KernelLine, KernelWord};
 
-use super::{Sample, Unit};
-use crate::Format;
-use crate::format::Lines;
+use super::{Sample, Unit, Way};
 use crate::scan::{Scan, decimal_micros};
 use crate::stamp::{Dates, ctime};
 use crate::syslog;
@@ -23,11 +21,10 @@ pub(crate) const UNIT: Unit = Unit {
     ),
     nicknames: &[],
     samples: SAMPLES,
-    compile: |_, clock| Ok(Format::lines(Lines::Kernel, clock)),
-    candidates: |_, clock| vec![Format::lines(Lines::Kernel, clock)],
+    way: Way::Line(|line, dates| read(line, dates).map(Event::Kernel)),
 };
 
-pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<KernelLine<'a>> {
+fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<KernelLine<'a>> {
     record(line).or_else(|| ring(line, dates)).or_else(|| logged(line, dates))
 }
 

@@ -1,7 +1,9 @@
 //! The log formats, one file each.
 
 use toban_model::Text;
+use toban_model::event::Event;
 
+use crate::stamp::Dates;
 use crate::{Clock, Error, Format};
 
 pub(crate) mod apache_access;
@@ -33,10 +35,54 @@ pub struct Unit {
     pub nicknames: &'static [(&'static str, &'static str)],
     /// Lines true to life, with what is read from them.
     pub samples: &'static [Sample],
+    /// How its lines are read.
+    pub(crate) way: Way,
+}
+
+/// How the lines of a format are read.
+pub(crate) enum Way {
+    /// By a format string.
+    String {
+        /// Makes a format from a format string.
+        compile: fn(&str, &Clock) -> Result<Format, Error>,
+        /// The formats worth trying on these lines.
+        candidates: fn(&[&[u8]], &Clock) -> Vec<Format>,
+    },
+    /// Each by itself.
+    Line(ReadLine),
+    /// With what earlier lines said, or with bytes of the reader's own.
+    Record(fn() -> Box<dyn Reader>),
+}
+
+/// Reads one line, without its line ending; `None` if it is not of the format.
+pub(crate) type ReadLine = for<'a> fn(&'a [u8], &mut Dates) -> Option<Event<'a>>;
+
+/// Reads lines that lean on earlier ones (a header, a record of many lines), or whose text has to be put together.
+pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
+    /// Reads one line, without its line ending; `None` if it is not of the format.
+    fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>>;
+
+    /// A second one for another part of the same log.
+    fn fork(&self) -> Box<dyn Reader>;
+}
+
+impl Unit {
     /// Makes a format from a format string, which is empty where the unit has none.
-    pub(crate) compile: fn(&str, &Clock) -> Result<Format, Error>,
+    pub(crate) fn compile(&self, string: &str, clock: &Clock) -> Result<Format, Error> {
+        match self.way {
+            Way::String { compile, .. } => compile(string, clock),
+            Way::Line(read) => Ok(Format::lines(self.id, read, clock)),
+            Way::Record(make) => Ok(Format::records(self.id, make(), clock)),
+        }
+    }
+
     /// The formats worth trying on these lines.
-    pub(crate) candidates: fn(&[&[u8]], &Clock) -> Vec<Format>,
+    pub(crate) fn candidates(&self, lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
+        match self.way {
+            Way::String { candidates, .. } => candidates(lines, clock),
+            Way::Line(_) | Way::Record(_) => self.compile("", clock).into_iter().collect(),
+        }
+    }
 }
 
 /// A line, and what is read from it.

@@ -5,7 +5,7 @@
 
 use toban_model::Text;
 
-use super::{Sample, Unit};
+use super::{Sample, Unit, Way};
 use crate::plan::{Field, Part, Piece, Plan, Role, Stamp};
 use crate::{Clock, Error, Format};
 
@@ -32,8 +32,7 @@ pub(crate) const UNIT: Unit = Unit {
         ("nginx-main-s", MAIN_TIMED),
     ],
     samples: SAMPLES,
-    compile: |string, clock| Format::nginx(string, false, clock),
-    candidates,
+    way: Way::String { compile: |string, clock| Format::nginx(string, false, clock), candidates },
 };
 
 fn candidates(_lines: &[&[u8]], clock: &Clock) -> Vec<Format> {

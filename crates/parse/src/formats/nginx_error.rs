@@ -8,11 +8,9 @@ use std::net::IpAddr;
 
 use memchr::memmem;
 use toban_model::Text;
-use toban_model::event::{ErrorLine, Level};
+use toban_model::event::{ErrorLine, Event, Level};
 
-use super::{Sample, Unit};
-use crate::Format;
-use crate::format::Lines;
+use super::{Sample, Unit, Way};
 use crate::scan::{Scan, address, number, two};
 use crate::stamp::{Civil, Dates, time_of_day};
 
@@ -28,11 +26,10 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("nginx's error log", "nginx のエラーログです"),
     nicknames: &[],
     samples: SAMPLES,
-    compile: |_, clock| Ok(Format::lines(Lines::NginxError, clock)),
-    candidates: |_, clock| vec![Format::lines(Lines::NginxError, clock)],
+    way: Way::Line(|line, dates| read(line, dates).map(Event::Error)),
 };
 
-pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
+fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let mut scan = Scan::new(line);
     let [year @ .., b'/'] = scan.take(5)? else { return None };
     let [month @ .., b'/'] = scan.take(3)? else { return None };
@@ -55,7 +52,17 @@ pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a
             peer = client(scan.rest);
         }
     }
-    Some(ErrorLine { time: Some(time), level, pid, peer, code: None, module: None, text: scan.rest })
+    Some(ErrorLine {
+        time: Some(time),
+        level,
+        pid,
+        peer,
+        code: None,
+        module: None,
+        offence: None,
+        account: None,
+        text: scan.rest,
+    })
 }
 
 /// The address that all `client: ` fields of the text agree on.
@@ -119,14 +126,13 @@ const SAMPLES: &[Sample] = &[
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check, clock};
-    use crate::Format;
     use toban_model::event::Event;
 
     #[test]
     fn a_forged_client_field_names_nobody() {
         let check = |text: &str, expected: Option<[u8; 4]>| {
             let line = format!("2026/11/22 10:23:44 [error] 7#7: *5 {text}");
-            let mut format = Format::from_name_or_string("nginx-error", &clock()).unwrap();
+            let mut format = crate::Format::from_name_or_string("nginx-error", &clock()).unwrap();
             let Some(Event::Error(error)) = format.parse(line.as_bytes()) else { panic!("{line}") };
             assert_eq!(error.peer, expected.map(Into::into), "{line}");
         };

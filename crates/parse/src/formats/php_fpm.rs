@@ -2,11 +2,9 @@
 
 use memchr::memmem;
 use toban_model::Text;
-use toban_model::event::{ErrorLine, Level};
+use toban_model::event::{ErrorLine, Event, Level};
 
-use super::{Sample, Unit};
-use crate::Format;
-use crate::format::Lines;
+use super::{Sample, Unit, Way};
 use crate::scan::{Scan, number};
 use crate::stamp::{Civil, Dates, day_padded, month, time_of_day};
 
@@ -29,11 +27,10 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("the log of php-fpm's master process", "php-fpm の親プロセスのログです"),
     nicknames: &[],
     samples: SAMPLES,
-    compile: |_, clock| Ok(Format::lines(Lines::PhpFpm, clock)),
-    candidates: |_, clock| vec![Format::lines(Lines::PhpFpm, clock)],
+    way: Way::Line(|line, dates| read(line, dates).map(Event::Error)),
 };
 
-pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
+fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let mut scan = Scan::new(line);
     scan.literal(b"[")?;
     let [day @ .., b'-'] = scan.take(3)? else { return None };
@@ -65,6 +62,8 @@ pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a
         peer: None,
         code: code.map(|(_, code)| *code),
         module: pool,
+        offence: None,
+        account: None,
         text,
     })
 }
