@@ -4,10 +4,13 @@
 //! gives the same situation.
 
 mod baseline;
+pub mod census;
 pub mod detectors;
 mod news;
+mod offence;
 mod origin;
 mod resources;
+mod scan;
 mod series;
 mod symbols;
 mod traffic;
@@ -22,6 +25,8 @@ use toban_model::{
 };
 
 pub use baseline::Baseline;
+pub use offence::offence;
+pub use scan::{Blamed, Scan};
 
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;

@@ -1,0 +1,426 @@
+//! *Census*: who asked for what over a stretch of time, in memory that does not grow with what is sent.
+//!
+//! It counts by address and network, by path template, by user agent, and by their combinations; it knows how many
+//! different clients there were and how long requests took. Each count comes with the most that it may be short of.
+//! Two censuses of two parts of a log, taken at once, are one.
+//!
+//! Combinations share out all requests: each is counted in exactly one of them. A client has combinations of its own
+//! once it is heavy enough to be a suspect; until then its requests belong to nobody's.
+
+mod frequent;
+mod names;
+mod prefixes;
+mod sketches;
+mod tally;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use toban_model::event::Request;
+use toban_model::{Prefix, Time};
+
+use frequent::Counted;
+pub(crate) use frequent::{Frequent, Tally};
+pub(crate) use names::{ANY, NameId, Names, push_printable, write_template};
+pub use prefixes::Origin;
+use prefixes::Prefixes;
+pub(crate) use prefixes::{Bits, address, bits};
+use sketches::{Distinct, Durations};
+pub(crate) use tally::{Sum, Visits};
+
+/// Some 16 Ki templates are 2 MiB.
+const PATHS_MAX: usize = 1 << 14;
+const AGENTS_MAX: usize = 1 << 11;
+/// About 90 bytes each: 3 MiB.
+const COMBINATIONS_MAX: usize = 1 << 15;
+/// A client is heavy with this many requests, or with this part of all of them.
+const HEAVY_MIN: u32 = 32;
+const HEAVY_PART: u32 = 8192;
+
+/// The methods that are told apart: RFC 9110, RFC 5789, WebDAV's, and what proxies and scanners send. The first stands
+/// for a line without one, the last for all others.
+const METHODS: [&str; 20] = [
+    "",
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "CONNECT",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "PRI",
+    "*",
+];
+
+fn method_id(method: &[u8]) -> u8 {
+    match method {
+        b"GET" => 1,
+        b"POST" => 2,
+        _ => METHODS.iter().position(|known| known.as_bytes() == method).unwrap_or(METHODS.len() - 1) as u8,
+    }
+}
+
+/// An unknown client's address.
+const NOBODY: Bits = 0;
+/// A forwarded address that is not kept: different from none at all.
+const SOMEBODY: Bits = 1;
+
+/// What requests have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Combination {
+    peer: Bits,
+    /// Zero if the request did not come through a proxy.
+    forwarded: Bits,
+    path: NameId,
+    agent: NameId,
+    method: u8,
+}
+
+impl Combination {
+    /// One step wider.
+    fn wider(mut self) -> Combination {
+        if self.forwarded > SOMEBODY {
+            self.forwarded = SOMEBODY;
+        } else if self.forwarded == 0 && self.peer != NOBODY {
+            self.peer = NOBODY;
+        } else if self.agent != ANY {
+            self.agent = ANY;
+        } else if self.path != ANY {
+            self.path = ANY;
+        } else {
+            self.peer = NOBODY;
+            self.method = METHODS.len() as u8 - 1;
+        }
+        self
+    }
+}
+
+/// Who asked for what over a stretch of time.
+#[derive(Clone, Debug)]
+pub struct Census {
+    peers: Prefixes,
+    forwarded: Prefixes,
+    paths: Names,
+    agents: Names,
+    combinations: Frequent<Combination, Sum>,
+    clients: Distinct,
+    durations: Durations,
+    total: Sum,
+    span: Option<(Time, Time)>,
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Census {
+            peers: Prefixes::default(),
+            forwarded: Prefixes::default(),
+            paths: Names::paths(PATHS_MAX),
+            agents: Names::agents(AGENTS_MAX),
+            combinations: Frequent::new(COMBINATIONS_MAX),
+            clients: Distinct::default(),
+            durations: Durations::default(),
+            total: Sum::default(),
+            span: None,
+        }
+    }
+}
+
+impl Census {
+    /// Counts a request that came from `peer`, who may have `forwarded` it for somebody.
+    #[inline]
+    pub fn request(&mut self, peer: IpAddr, forwarded: Option<IpAddr>, request: &Request<'_>) {
+        let one = Sum::one(request.status.unwrap_or(0), request.duration_us.unwrap_or(0));
+        self.clients.add(bits(forwarded.unwrap_or(peer)));
+        if let Some(micros) = request.duration_us {
+            self.durations.add(micros);
+        }
+        let path = self.paths.count(request.path);
+        let agent = request.agent.map_or(ANY, |agent| self.agents.count(agent));
+        self.count((peer, forwarded), path, agent, method_id(request.method), request.time, &one);
+        if self.paths.is_full() || self.agents.is_full() {
+            self.forget_names();
+        }
+    }
+
+    /// Counts what is already summed up of one client, method and path.
+    pub(crate) fn sum(
+        &mut self,
+        who: (IpAddr, Option<IpAddr>),
+        (method, path): (&str, &str),
+        at: Time,
+        sum: &Sum,
+    ) {
+        self.clients.add(bits(who.1.unwrap_or(who.0)));
+        let path = self.paths.find(path.as_bytes());
+        self.count(who, path, ANY, method_id(method.as_bytes()), at, sum);
+        if self.paths.is_full() {
+            self.forget_names();
+        }
+    }
+
+    #[inline]
+    fn count(
+        &mut self,
+        (peer, forwarded): (IpAddr, Option<IpAddr>),
+        path: NameId,
+        agent: NameId,
+        method: u8,
+        at: Time,
+        sum: &Sum,
+    ) {
+        self.reach(at);
+        let minute = at.as_micros().div_euclid(60_000_000) as u32;
+        self.total.add(sum);
+        let heavy = HEAVY_MIN.max(self.total.requests / HEAVY_PART);
+        let peer = bits(peer);
+        let mut key = Combination { peer, forwarded: 0, path, agent, method };
+        let known = self.peers.entry(peer);
+        let mut before = known.tally.sum.requests;
+        known.tally.add(minute, sum);
+        if before < heavy {
+            key.peer = NOBODY;
+        }
+        if let Some(address) = forwarded {
+            key.forwarded = bits(address).max(SOMEBODY + 1);
+            let known = self.forwarded.entry(key.forwarded);
+            before = known.tally.sum.requests;
+            known.tally.add(minute, sum);
+            if before < heavy {
+                key.forwarded = SOMEBODY;
+            }
+        }
+        let entry = self.combinations.entry(key);
+        if entry.tally.requests == 0 {
+            entry.missed = entry.missed.saturating_add(before);
+        }
+        entry.tally.add(sum);
+        if self.combinations.is_full() {
+            self.forget_combinations();
+        }
+    }
+
+    #[inline]
+    fn reach(&mut self, at: Time) {
+        let (from, to) = self.span.get_or_insert((at, at));
+        *from = (*from).min(at);
+        *to = (*to).max(at);
+    }
+
+    #[cold]
+    fn forget_names(&mut self) {
+        if self.paths.is_full() {
+            let ids = self.paths.purge();
+            self.combinations.rename(|key| Combination { path: ids[key.path as usize], ..key });
+        }
+        if self.agents.is_full() {
+            let ids = self.agents.purge();
+            self.combinations.rename(|key| Combination { agent: ids[key.agent as usize], ..key });
+        }
+    }
+
+    #[cold]
+    fn forget_combinations(&mut self) {
+        for light in self.combinations.purge() {
+            self.combinations.entry(light.key.wider()).tally.add(&light.tally);
+        }
+    }
+
+    /// Takes in what was counted in another part of the same log.
+    pub fn absorb(&mut self, mut other: Census) {
+        let paths = self.paths.absorb(&other.paths);
+        let agents = self.agents.absorb(&other.agents);
+        other.combinations.rename(|key| Combination {
+            path: paths[key.path as usize],
+            agent: agents[key.agent as usize],
+            ..key
+        });
+        self.combinations.absorb(other.combinations);
+        self.peers.absorb(other.peers);
+        self.forwarded.absorb(other.forwarded);
+        self.clients.absorb(&other.clients);
+        self.durations.absorb(&other.durations);
+        self.total.add(&other.total);
+        for at in other.span.iter().flat_map(|(from, to)| [from, to]) {
+            self.reach(*at);
+        }
+        if self.paths.is_full() || self.agents.is_full() {
+            self.forget_names();
+        }
+        while self.combinations.is_full() {
+            self.forget_combinations();
+        }
+    }
+
+    /// Requests in all.
+    pub fn requests(&self) -> u32 {
+        self.total.requests
+    }
+
+    /// The times of the first and the last request.
+    pub fn span(&self) -> Option<(Time, Time)> {
+        self.span
+    }
+
+    /// Different client addresses, and the most by which this is wrong.
+    pub fn clients(&self) -> (u64, u64) {
+        self.clients.estimate()
+    }
+
+    /// Seconds in which so large a part (0 to 1) of all requests were served; `None` if nothing was timed. Right to 1.6 %.
+    pub fn duration_s(&self, part: f64) -> Option<f64> {
+        Some(self.durations.quantile(part)? as f64 / 1e6)
+    }
+
+    /// The busiest addresses and networks, paths, agents and combinations, at most `n` of each, the busiest first.
+    pub fn busiest(&self, n: usize) -> Busiest {
+        let mut census = self.clone();
+        // A template is worth its name from the weight of the n-th on, and from a thousandth of everything.
+        let least = self.total.requests / 1000;
+        let ids = census.paths.widen(|template| template.requests < least);
+        census.combinations.rename(|key| Combination { path: ids[key.path as usize], ..key });
+        let ids = census.agents.widen(|agent| agent.requests < least);
+        census.combinations.rename(|key| Combination { agent: ids[key.agent as usize], ..key });
+        let mut prefixes: Vec<Origin> = (1..4).flat_map(|level| self.peers.level(level)).collect();
+        heaviest(&mut prefixes, n, |origin| (origin.requests, origin.prefix));
+        let mut addresses = self.peers.level(0);
+        heaviest(&mut addresses, n, |origin| (origin.requests, origin.prefix));
+        let named = |names: &Names| {
+            let mut all: Vec<Named> = names
+                .ids()
+                .map(|id| {
+                    let (requests, missed) = names.requests(id);
+                    Named { name: names.text(id).clone(), requests, missed }
+                })
+                .filter(|named| named.requests > 0)
+                .collect();
+            heaviest(&mut all, n, |named| (named.requests, named.name.clone()));
+            all
+        };
+        let mut combinations: Vec<Combined> = census.combined().collect();
+        heaviest(&mut combinations, n, |combined| {
+            (combined.requests, (combined.client, combined.path.clone(), combined.agent.clone()))
+        });
+        Busiest {
+            addresses,
+            prefixes,
+            paths: named(&census.paths),
+            agents: named(&census.agents),
+            combinations,
+        }
+    }
+
+    /// All combinations.
+    pub(crate) fn combined(&self) -> impl Iterator<Item = Combined> {
+        let name = |names: &Names, id| (id != ANY).then(|| names.text(id).clone());
+        self.combinations.iter().filter(|known| known.tally.requests > 0).map(move |known| {
+            let Combination { peer, forwarded, path, agent, method } = known.key;
+            let client = if forwarded > SOMEBODY { forwarded } else { peer };
+            Combined {
+                client: (client > SOMEBODY).then(|| address(client)),
+                method: METHODS[usize::from(method)],
+                path: name(&self.paths, path),
+                agent: name(&self.agents, agent),
+                requests: known.tally.requests,
+                missed: known.missed,
+            }
+        })
+    }
+
+    /// What each address did that is known one by one.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (Bits, &Visits)> {
+        self.peers.addresses().map(|known| (known.key, &known.tally))
+    }
+
+    /// Every combination without its agent, for what is usual.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = Held<'_>> {
+        self.combinations.iter().filter(|known| known.tally.requests > 0).map(|known| {
+            let Combination { peer, forwarded, path, method, .. } = known.key;
+            Held {
+                peer: address(peer),
+                forwarded: (forwarded > 0)
+                    .then(|| address(if forwarded > SOMEBODY { forwarded } else { NOBODY })),
+                method: METHODS[usize::from(method)],
+                path: self.paths.text(path),
+                sum: known.tally,
+            }
+        })
+    }
+
+    /// Where requests came from, each counted once: addresses, and for the rest their networks.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (Prefix, u32)> {
+        self.peers.parts().chain(self.forwarded.parts())
+    }
+}
+
+/// A part of what is usual. An address that is not kept is the unspecified one.
+pub(crate) struct Held<'a> {
+    pub(crate) peer: IpAddr,
+    pub(crate) forwarded: Option<IpAddr>,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'a Arc<str>,
+    pub(crate) sum: Sum,
+}
+
+fn heaviest<T, K: Ord>(all: &mut Vec<T>, n: usize, key: impl Fn(&T) -> (u32, K)) {
+    all.sort_by_cached_key(|one| {
+        let (requests, name) = key(one);
+        (std::cmp::Reverse(requests), name)
+    });
+    all.truncate(n);
+}
+
+/// A path template or a user agent with its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name; `*` for all that are too light for one.
+    pub name: Arc<str>,
+    /// Requests, at least.
+    pub requests: u32,
+    /// At most so many more.
+    pub missed: u32,
+}
+
+/// Requests that have all this in common. What is absent may be anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Combined {
+    /// The client, if it is a heavy one.
+    pub client: Option<IpAddr>,
+    /// The method; `*` for any.
+    pub method: &'static str,
+    /// The path's template.
+    pub path: Option<Arc<str>>,
+    /// The user agent.
+    pub agent: Option<Arc<str>>,
+    /// Requests, at least.
+    pub requests: u32,
+    /// At most so many more.
+    pub missed: u32,
+}
+
+/// The heavy hitters of a census.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busiest {
+    /// Peers, one by one.
+    pub addresses: Vec<Origin>,
+    /// Networks of all lengths, with everything in them.
+    pub prefixes: Vec<Origin>,
+    /// Path templates.
+    pub paths: Vec<Named>,
+    /// User agents.
+    pub agents: Vec<Named>,
+    /// Combinations: together they are all requests.
+    pub combinations: Vec<Combined>,
+}
+
+#[cfg(test)]
+mod tests;
