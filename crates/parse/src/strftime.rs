@@ -162,6 +162,20 @@ fn date(items: &mut Vec<Item>, between: u8, [first, second, third]: [Item; 3]) {
 }
 
 impl Partial {
+    /// Nothing was said.
+    pub(crate) const BLANK: Partial = Partial {
+        year: None,
+        month: None,
+        day: None,
+        hour: None,
+        minute: None,
+        second: None,
+        afternoon: None,
+        offset: None,
+        epoch: None,
+        micros: 0,
+    };
+
     /// Microseconds since the epoch, if the pieces make a date.
     pub(crate) fn assemble(&self, dates: &mut Dates) -> Option<i64> {
         if let Some(secs) = self.epoch {
