@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use toban_model::event::{Act, Event, Offence, Request};
-use toban_model::{Prefix, Time, prefix_of};
+use toban_model::{Blamed, Prefix, Time, prefix_of};
 
 use crate::census::{Bits, Census, Frequent, Tally, address, bits};
 use crate::offence::{is_login, offence};
@@ -37,11 +37,14 @@ const PROBES_MIN: u32 = 5;
 const RELAYS_MIN: u32 = 3;
 /// Requests that found nothing, when they are most of what a client asked for.
 const MISSES_MIN: u32 = 40;
+/// Lines that are remembered, 24 bytes each, and at most so many of one client.
+const MARKS_MAX: usize = 1 << 16;
+const MARKS_OF_ONE_MAX: u32 = 1000;
 /// Requests in a minute of one kind that no reader makes.
 const FLOOD_MIN: u32 = 300;
 
 /// Whom it was done to, by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Who {
     client: Bits,
     service: u8,
@@ -175,50 +178,18 @@ struct Service {
     web: bool,
 }
 
-/// Somebody who is blamed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Blamed {
-    /// The client, if it is one.
-    pub client: Option<IpAddr>,
-    /// The network, if several of its addresses did the same.
-    pub prefix: Option<Prefix>,
-    /// The clients of a spread attack, or of the network.
-    pub clients: Vec<IpAddr>,
-    /// The cause, by its id in the catalogue.
-    pub cause: &'static str,
-    /// The service that it was done to.
-    pub service: String,
-    /// How often.
-    pub count: u32,
-    /// When for the first time.
-    pub first: Time,
-    /// When for the last time.
-    pub last: Time,
-    deed: Deed,
-}
+/// Somebody who is blamed, and where the first of the lines stand that count, in order.
+pub type Verdict = (Blamed, Vec<Place>);
 
-/// What lines of it count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
-    Offence(Offence),
-    Miss,
-    Request,
-}
+/// Where an event stands: its file, and the place of its line in it.
+pub type Place = (u32, u64);
 
-impl Blamed {
-    /// Whether this event is one of those that it is blamed for.
-    pub fn counts(&self, service: &str, event: &Event<'_>) -> bool {
-        let told = told(event);
-        let Some(client) = told.client else { return false };
-        let service = if told.service.is_empty() { service.as_bytes() } else { told.service };
-        service == self.service.as_bytes()
-            && (self.client == Some(client) || self.clients.binary_search(&client).is_ok())
-            && match self.deed {
-                Deed::Offence(offence) => told.offence == Some(offence),
-                Deed::Miss => told.miss,
-                Deed::Request => matches!(event, Event::Request(_)),
-            }
-    }
+/// A line that counts against somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    who: Who,
+    offence: Option<Offence>,
+    place: Place,
 }
 
 /// What an event says for the scan.
@@ -228,7 +199,6 @@ struct Told<'a> {
     service: &'a [u8],
     offence: Option<Offence>,
     account: Option<&'a [u8]>,
-    miss: bool,
     login: bool,
 }
 
@@ -239,7 +209,6 @@ fn told<'a>(event: &Event<'a>) -> Told<'a> {
         service: b"",
         offence: None,
         account: None,
-        miss: false,
         login: false,
     };
     match event {
@@ -248,7 +217,6 @@ fn told<'a>(event: &Event<'a>) -> Told<'a> {
             client: request.client.map(toban_model::canonical),
             offence: offence(request),
             account: request.user,
-            miss: is_miss(request),
             ..nothing
         },
         Event::Error(error) => Told {
@@ -287,6 +255,7 @@ pub struct Scan {
     services: Vec<Service>,
     /// The first service that answered requests.
     web: String,
+    marks: Vec<Mark>,
 }
 
 impl Default for Scan {
@@ -297,6 +266,7 @@ impl Default for Scan {
             accounts: Frequent::new(ACCOUNTS_MAX),
             services: Vec::new(),
             web: String::new(),
+            marks: Vec::new(),
         }
     }
 }
@@ -309,9 +279,9 @@ impl Scan {
 
     /// Takes one event of a log, whose service is this one unless the event names another.
     #[inline]
-    pub fn event(&mut self, service: &str, event: &Event<'_>) {
+    pub fn event(&mut self, service: &str, event: &Event<'_>, place: Place) {
         if let Event::Request(request) = event {
-            self.request(service, request);
+            self.request(service, request, place);
             return;
         }
         let told = told(event);
@@ -321,12 +291,13 @@ impl Scan {
         }
         let service = if told.service.is_empty() { service.as_bytes() } else { told.service };
         let who = Who { client: bits(client), service: self.service(service, false) };
-        self.note(who, time, told.offence, told.account, |deeds| deeds.logins += u32::from(told.login));
+        let mark = Mark { who, offence: told.offence, place };
+        self.note(mark, time, told.account, |deeds| deeds.logins += u32::from(told.login));
     }
 
     /// Takes one request.
     #[inline]
-    pub fn request(&mut self, service: &str, request: &Request<'_>) {
+    pub fn request(&mut self, service: &str, request: &Request<'_>, place: Place) {
         let Some(client) = request.client.or(request.peer) else { return };
         self.census.request(client, None, request);
         if self.web.is_empty() {
@@ -342,30 +313,26 @@ impl Scan {
         if login && self.deeds.find(who).is_none() {
             return;
         }
-        self.note(who, request.time, offence, request.user, |deeds| {
+        self.note(Mark { who, offence, place }, request.time, request.user, |deeds| {
             deeds.misses += u32::from(miss);
             deeds.logins += u32::from(login);
         });
     }
 
-    fn note(
-        &mut self,
-        who: Who,
-        time: Time,
-        offence: Option<Offence>,
-        account: Option<&[u8]>,
-        more: impl Fn(&mut Deeds),
-    ) {
+    fn note(&mut self, mark: Mark, time: Time, account: Option<&[u8]>, more: impl Fn(&mut Deeds)) {
         let account = account.map(account_id);
-        let deeds = &mut self.deeds.entry(who).tally;
+        let deeds = &mut self.deeds.entry(mark.who).tally;
         more(deeds);
-        if let Some(offence) = offence {
+        if self.marks.len() < MARKS_MAX && deeds.weight() <= MARKS_OF_ONE_MAX {
+            self.marks.push(mark);
+        }
+        if let Some(offence) = mark.offence {
             deeds.by_offence[offence as usize].step(time.as_micros().div_euclid(1_000_000));
             if let Some(account) = account.filter(|_| offence == Offence::AuthFailure) {
                 deeds.try_account(account);
                 let tried = &mut self.accounts.entry(account).tally;
                 tried.failures += 1;
-                tried.clients |= 1 << (spread(who.client) & 63);
+                tried.clients |= 1 << (spread(mark.who.client) & 63);
             }
         }
         if self.deeds.is_full() {
@@ -396,6 +363,11 @@ impl Scan {
         let services: Vec<u8> = other.services.iter().map(|s| self.service(&s.name, s.web)).collect();
         other.deeds.rename(|who| Who { service: services[usize::from(who.service)], ..who });
         self.deeds.absorb(other.deeds);
+        let marks = other.marks.into_iter().map(|mark| {
+            let service = services[usize::from(mark.who.service)];
+            Mark { who: Who { service, ..mark.who }, ..mark }
+        });
+        self.marks.extend(marks);
         self.accounts.absorb(other.accounts);
         if self.deeds.is_full() {
             self.deeds.purge();
@@ -406,20 +378,22 @@ impl Scan {
     }
 
     /// Whom one would blame, the heaviest first.
-    pub fn blamed(&self) -> Vec<Blamed> {
+    pub fn blamed(&self) -> Vec<Verdict> {
         let requests: BTreeMap<Bits, (u32, u32)> = self
             .census
             .addresses()
             .map(|(client, visits)| (client, (visits.sum.requests, visits.busiest)))
             .collect();
-        let mut all: Vec<Blamed> = Vec::new();
+        let mut marks = self.marks.clone();
+        marks.sort_unstable();
+        let mut all: Vec<Verdict> = Vec::new();
         // Clients with a few guesses each, by service.
         let mut few: BTreeMap<u8, Vec<(IpAddr, Pace)>> = BTreeMap::new();
         let mut relays: BTreeMap<(u8, Prefix), Vec<(IpAddr, Pace)>> = BTreeMap::new();
         for known in self.deeds.iter() {
             let (who, deeds) = (known.key, &known.tally);
             let asked = requests.get(&who.client).map_or(0, |(requests, _)| *requests);
-            let found = self.verdicts(who, deeds, asked);
+            let found = self.verdicts(who, deeds, asked, &marks);
             if found.is_empty() {
                 let client = address(who.client);
                 let guesses = deeds.of(Offence::AuthFailure);
@@ -437,17 +411,17 @@ impl Scan {
         all.extend(self.floods(&requests));
         for (service, clients) in few {
             if clients.len() >= SPREAD_CLIENTS_MIN {
-                let deed = Deed::Offence(Offence::AuthFailure);
-                all.push(self.together("distributed-credential-attack", service, None, clients, deed));
+                let cause = "distributed-credential-attack";
+                all.push(self.together(cause, service, None, clients, Offence::AuthFailure, &marks));
             }
         }
         for ((service, network), clients) in relays {
             if clients.len() >= SPREAD_CLIENTS_MIN {
-                let deed = Deed::Offence(Offence::RelayAttempt);
-                all.push(self.together("open-proxy-abuse", service, Some(network), clients, deed));
+                let (cause, network) = ("open-proxy-abuse", Some(network));
+                all.push(self.together(cause, service, network, clients, Offence::RelayAttempt, &marks));
             }
         }
-        all.sort_by(|a, b| {
+        all.sort_by(|(a, _), (b, _)| {
             let key = |blamed: &Blamed| (blamed.prefix, blamed.client, blamed.cause, blamed.service.clone());
             b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b)))
         });
@@ -460,10 +434,10 @@ impl Scan {
     }
 
     /// What one client is blamed for by its own deeds.
-    fn verdicts(&self, who: Who, deeds: &Deeds, asked: u32) -> Vec<Blamed> {
+    fn verdicts(&self, who: Who, deeds: &Deeds, asked: u32, marks: &[Mark]) -> Vec<Verdict> {
         let mut found = Vec::new();
-        let mut blame = |cause, pace: &Pace, count, deed| {
-            found.push(Blamed {
+        let mut blame = |cause, pace: &Pace, count, offence: Option<Offence>| {
+            let blamed = Blamed {
                 client: Some(address(who.client)),
                 prefix: None,
                 clients: Vec::new(),
@@ -472,8 +446,9 @@ impl Scan {
                 count,
                 first: Time::from_secs(pace.first),
                 last: Time::from_secs(pace.last),
-                deed,
-            });
+                lines: Vec::new(),
+            };
+            found.push((blamed, places(marks, who, offence).collect()));
         };
         let is_web = self.services.get(usize::from(who.service)).is_some_and(|service| service.web);
         let guesses = deeds.of(Offence::AuthFailure);
@@ -481,25 +456,25 @@ impl Scan {
         let slow = guesses.count >= SLOW_GUESSES_MIN && deeds.accounts() >= SLOW_ACCOUNTS_MIN;
         let excused = deeds.logins > 0 && guesses.count < EXCUSED_MAX.max(deeds.logins * 3);
         if (quick || slow) && !excused {
-            blame("credential-attack", guesses, guesses.count, Deed::Offence(Offence::AuthFailure));
+            blame("credential-attack", guesses, guesses.count, Some(Offence::AuthFailure));
         }
         let relays = deeds.of(Offence::RelayAttempt);
         if relays.count >= RELAYS_MIN {
             let cause = if is_web { "open-proxy-abuse" } else { "scanner" };
-            blame(cause, relays, relays.count, Deed::Offence(Offence::RelayAttempt));
+            blame(cause, relays, relays.count, Some(Offence::RelayAttempt));
         }
         for offence in [Offence::Probe, Offence::ProtocolError] {
             let pace = deeds.of(offence);
             // A client that mostly does what others do has a broken link, not a scanner.
             let mostly = !is_web || u64::from(pace.count) * 10 >= u64::from(asked);
             if pace.count >= PROBES_MIN && mostly {
-                blame("scanner", pace, pace.count, Deed::Offence(offence));
+                blame("scanner", pace, pace.count, Some(offence));
             }
         }
         let probes = deeds.of(Offence::Probe);
         let misses = deeds.misses;
         if probes.count < PROBES_MIN && probes.count > 0 && misses >= MISSES_MIN && misses * 2 >= asked {
-            blame("scanner", probes, misses, Deed::Miss);
+            blame("scanner", probes, misses, None);
         }
         found
     }
@@ -515,7 +490,7 @@ impl Scan {
     }
 
     /// Clients that ask for one thing, faster than anybody reads.
-    fn floods(&self, requests: &BTreeMap<Bits, (u32, u32)>) -> Vec<Blamed> {
+    fn floods(&self, requests: &BTreeMap<Bits, (u32, u32)>) -> Vec<Verdict> {
         let mut by_client: BTreeMap<IpAddr, BTreeMap<_, u32>> = BTreeMap::new();
         for combined in self.census.combined() {
             let Some(client) = combined.client else { continue };
@@ -532,7 +507,7 @@ impl Scan {
             if busiest < FLOOD_MIN || !sudden || u64::from(most) * 10 < u64::from(asked) * 8 {
                 continue;
             }
-            floods.push(Blamed {
+            let blamed = Blamed {
                 client: Some(client),
                 prefix: None,
                 clients: Vec::new(),
@@ -541,8 +516,9 @@ impl Scan {
                 count: asked,
                 first: from,
                 last: to,
-                deed: Deed::Request,
-            });
+                lines: Vec::new(),
+            };
+            floods.push((blamed, Vec::new()));
         }
         floods
     }
@@ -553,14 +529,18 @@ impl Scan {
         service: u8,
         prefix: Option<Prefix>,
         clients: Vec<(IpAddr, Pace)>,
-        deed: Deed,
-    ) -> Blamed {
+        offence: Offence,
+        marks: &[Mark],
+    ) -> Verdict {
         let first = clients.iter().map(|(_, pace)| pace.first).min().unwrap_or(0);
         let last = clients.iter().map(|(_, pace)| pace.last).max().unwrap_or(0);
         let count = clients.iter().map(|(_, pace)| pace.count).sum();
         let mut clients: Vec<IpAddr> = clients.into_iter().map(|(client, _)| client).collect();
         clients.sort_unstable();
-        Blamed {
+        let of_one = |client: &IpAddr| places(marks, Who { client: bits(*client), service }, Some(offence));
+        let mut places: Vec<Place> = clients.iter().flat_map(of_one).collect();
+        places.sort_unstable();
+        let blamed = Blamed {
             client: None,
             prefix,
             clients,
@@ -569,9 +549,17 @@ impl Scan {
             count,
             first: Time::from_secs(first),
             last: Time::from_secs(last),
-            deed,
-        }
+            lines: Vec::new(),
+        };
+        (blamed, places)
     }
+}
+
+/// Where a client's lines stand.
+fn places(marks: &[Mark], who: Who, offence: Option<Offence>) -> impl Iterator<Item = Place> {
+    let from = marks.partition_point(|mark| (mark.who, mark.offence) < (who, offence));
+    let same = move |mark: &&Mark| (mark.who, mark.offence) == (who, offence);
+    marks[from..].iter().take_while(same).map(|mark| mark.place)
 }
 
 /// An account as a number that is not zero.

@@ -5,6 +5,7 @@
 //! proposed, an *action* is done, an *incident* groups all of it in time.
 
 mod action;
+mod blame;
 pub mod event;
 mod finding;
 mod host;
@@ -16,6 +17,7 @@ mod time;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
+pub use blame::{Blamed, Busiest, Combined, Named, Origin};
 pub use finding::{
     Collateral, Culprit, CulpritKind, Evidence, Finding, Incident, IncidentId, Remedy, ResourceUse, Risk,
     RuledOut, Verdict, Where,

@@ -3,6 +3,8 @@
 //!
 //! The types here are twins of the model's: what is stored and passed around may change, what is printed may not.
 
+mod scan;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use toban_model::{
 use crate::Answer;
 use crate::format::rfc3339;
 use crate::words;
+pub use scan::scan;
 
 /// The version of every document here.
 const VERSION: u32 = 1;
@@ -582,8 +585,8 @@ mod tests;
 /// One parsed line, as `toban parse --json` prints it: one object, no newline.
 ///
 /// `client` is an address that the server itself saw or that its own trusted proxy reported; what a request's text
-/// claims is never in it.
-pub fn event(line: u64, event: &Event<'_>) -> String {
+/// claims is never in it. `offence` is what toban reads from a request; a service's own word goes before it.
+pub fn event(line: u64, event: &Event<'_>, offence: Option<Offence>) -> String {
     #[derive(Default, Serialize)]
     struct EventJson<'a> {
         line: u64,
@@ -613,7 +616,7 @@ pub fn event(line: u64, event: &Event<'_>) -> String {
         duration: Option<f64>,
     }
     let told = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
-    let blank = EventJson { line, ..EventJson::default() };
+    let blank = EventJson { line, offence: offence.map(Offence::id), ..EventJson::default() };
     let json = match event {
         Event::Request(request) => EventJson {
             time: Some(request.time.as_secs_f64()),

@@ -1,6 +1,7 @@
 //! The same for people: one screen of text, in English or Japanese.
 
 mod lists;
+mod scan;
 
 use jiff::tz::TimeZone;
 use toban_model::{
@@ -8,6 +9,7 @@ use toban_model::{
 };
 
 pub use lists::{actions, bans, incidents};
+pub use scan::{blamed, busiest};
 
 use crate::Answer;
 use crate::format::{bytes, count, duration, moment, value};

@@ -71,6 +71,17 @@ words! {
     NOT_MEASURED: "not measured", "実測なし";
     NO_ACTIONS: "toban has changed nothing here.", "toban はこのホストに何も変更していません。";
     NO_BANS: "Nobody is banned.", "遮断中のアドレスはありません。";
+    NOBODY_BLAMED: "These logs speak against nobody.", "これらのログから責められるべき相手は見つかりません。";
+    WHO: "who", "相手";
+    COUNT: "count", "回数";
+    FIRST: "first", "最初";
+    LAST: "last", "最後";
+    SERVICE_HEADING: "service", "サービス";
+    REQUESTS: "requests", "リクエスト";
+    ADDRESS: "address", "アドレス";
+    PATH: "path", "パス";
+    USER_AGENT: "user agent", "ユーザーエージェント";
+    COMBINATION: "client  method  path  agent", "クライアント  メソッド  パス  ユーザーエージェント";
     NO_INCIDENTS: "No incident is recorded.", "記録された障害はありません。";
     PREFIX: "prefix", "アドレス範囲";
     PORTS: "ports", "ポート";

@@ -17,12 +17,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use toban_model::event::Request;
-use toban_model::{Prefix, Time};
+use toban_model::{Busiest, Combined, Named, Origin, Prefix, Time};
 
-use frequent::Counted;
 pub(crate) use frequent::{Frequent, Tally};
-pub(crate) use names::{ANY, NameId, Names, push_printable, write_template};
-pub use prefixes::Origin;
+pub(crate) use names::{ANY, NameId, Names};
 use prefixes::Prefixes;
 pub(crate) use prefixes::{Bits, address, bits};
 use sketches::{Distinct, Durations};
@@ -276,11 +274,6 @@ impl Census {
         self.clients.estimate()
     }
 
-    /// Seconds in which so large a part (0 to 1) of all requests were served; `None` if nothing was timed. Right to 1.6 %.
-    pub fn duration_s(&self, part: f64) -> Option<f64> {
-        Some(self.durations.quantile(part)? as f64 / 1e6)
-    }
-
     /// The busiest addresses and networks, paths, agents and combinations, at most `n` of each, the busiest first.
     pub fn busiest(&self, n: usize) -> Busiest {
         let mut census = self.clone();
@@ -310,12 +303,15 @@ impl Census {
         heaviest(&mut combinations, n, |combined| {
             (combined.requests, (combined.client, combined.path.clone(), combined.agent.clone()))
         });
+        let quantile = |part| Some(self.durations.quantile(part)? as f64 / 1e6);
         Busiest {
             addresses,
             prefixes,
             paths: named(&census.paths),
             agents: named(&census.agents),
             combinations,
+            clients: self.clients(),
+            durations_s: quantile(0.5).and_then(|half| Some([half, quantile(0.9)?, quantile(0.99)?])),
         }
     }
 
@@ -377,49 +373,6 @@ fn heaviest<T, K: Ord>(all: &mut Vec<T>, n: usize, key: impl Fn(&T) -> (u32, K))
         (std::cmp::Reverse(requests), name)
     });
     all.truncate(n);
-}
-
-/// A path template or a user agent with its requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// The name; `*` for all that are too light for one.
-    pub name: Arc<str>,
-    /// Requests, at least.
-    pub requests: u32,
-    /// At most so many more.
-    pub missed: u32,
-}
-
-/// Requests that have all this in common. What is absent may be anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Combined {
-    /// The client, if it is a heavy one.
-    pub client: Option<IpAddr>,
-    /// The method; `*` for any.
-    pub method: &'static str,
-    /// The path's template.
-    pub path: Option<Arc<str>>,
-    /// The user agent.
-    pub agent: Option<Arc<str>>,
-    /// Requests, at least.
-    pub requests: u32,
-    /// At most so many more.
-    pub missed: u32,
-}
-
-/// The heavy hitters of a census.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Busiest {
-    /// Peers, one by one.
-    pub addresses: Vec<Origin>,
-    /// Networks of all lengths, with everything in them.
-    pub prefixes: Vec<Origin>,
-    /// Path templates.
-    pub paths: Vec<Named>,
-    /// User agents.
-    pub agents: Vec<Named>,
-    /// Combinations: together they are all requests.
-    pub combinations: Vec<Combined>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use toban_model::Prefix;
+use toban_model::{Origin, Prefix};
 
 use super::frequent::{Counted, Frequent, Tally};
 use super::tally::Visits;
@@ -45,17 +45,6 @@ fn lengths(bits: Bits) -> &'static [u8] {
 
 fn network(bits: Bits, length: u8) -> Bits {
     bits & (u128::MAX << (128 - u32::from(length)).min(127))
-}
-
-/// How much came from an address or a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Where from.
-    pub prefix: Prefix,
-    /// Requests, at least.
-    pub requests: u32,
-    /// At most so many more.
-    pub missed: u32,
 }
 
 #[derive(Clone, Debug)]

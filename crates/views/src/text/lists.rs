@@ -108,14 +108,14 @@ pub fn incidents(incidents: &[Incident], now: Time, lang: Lang, tz: &TimeZone, s
     print(&table, &words::NO_INCIDENTS, lang, style)
 }
 
-fn table(headings: &[&Text], right: &'static [usize], lang: Lang) -> Table {
+pub(super) fn table(headings: &[&Text], right: &'static [usize], lang: Lang) -> Table {
     let mut table = Table::new(0, right);
     table.gap = 2;
     table.heading = headings.iter().map(|word| word.lang(lang).to_owned()).collect();
     table
 }
 
-fn print(table: &Table, none: &Text, lang: Lang, style: Style) -> String {
+pub(super) fn print(table: &Table, none: &Text, lang: Lang, style: Style) -> String {
     let mut out = String::new();
     if table.rows.is_empty() {
         out.push_str(none.lang(lang));
