@@ -251,15 +251,17 @@ impl Flow {
         let path = self.readers[reader].path.clone();
         let root = self.root.clone();
         let now = self.clock.now;
-        let mut cut = false;
-        let report = history::read(&root, &path, HISTORY_BYTES_MAX, &mut |_, chunk| {
-            self.take_chunk(reader, chunk, now);
-            if Instant::now() >= deadline {
-                cut = true;
-                return ControlFlow::Break(());
-            }
+        let wanted = history::Wanted {
+            budget_bytes: Some(HISTORY_BYTES_MAX),
+            deadline: Some(deadline),
+            time_of: &|_| None,
+            progress: None,
+        };
+        let report = history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
+            flow.take_chunk(reader, chunk.bytes, now);
             ControlFlow::Continue(())
         })?;
+        let cut = report.stopped == Some(history::Stop::Deadline);
         for file in report.files.iter().filter(|f| f.problem.is_some()) {
             let problem = file.problem.as_deref().unwrap_or_default();
             let at = file.path.display();
