@@ -66,6 +66,23 @@ pub const HISTORY_CHUNK_BYTES: usize = 1 << 20;
 /// Most rotated files of one log that are looked at: a year of daily rotation.
 pub const HISTORY_FILES_MAX: usize = 400;
 
+/// Bytes at the start of a file in which its first line with a time is looked for; kernel traces and banners are
+/// shorter.
+pub const HISTORY_PROBE_BYTES: usize = 64 << 10;
+
+/// Bytes at the start of two files that are compared to see whether they are the same log: some twenty lines with
+/// their times.
+pub const HISTORY_SAME_BYTES: usize = 4 << 10;
+
+/// Bytes of whole lines that a format is found from.
+pub const SAMPLE_BYTES: usize = 64 << 10;
+
+/// Compressed bytes read at once.
+pub const ARCHIVE_INPUT_BYTES: usize = 64 << 10;
+
+/// Most memory that one archive may ask for to be inflated. What logrotate makes needs 9 MiB at most, `xz -9` 65 MiB.
+pub const ARCHIVE_MEMORY_MAX: usize = 72 << 20;
+
 /// Longest record of `/dev/kmsg`: PRINTK_MESSAGE_MAX and its dictionary stay below.
 pub const KMSG_RECORD_BYTES_MAX: usize = 16 << 10;
 

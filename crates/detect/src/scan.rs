@@ -203,14 +203,7 @@ struct Told<'a> {
 }
 
 fn told<'a>(event: &Event<'a>) -> Told<'a> {
-    let nothing = Told {
-        time: None,
-        client: None,
-        service: b"",
-        offence: None,
-        account: None,
-        login: false,
-    };
+    let nothing = Told { time: None, client: None, service: b"", offence: None, account: None, login: false };
     match event {
         Event::Request(request) => Told {
             time: Some(request.time),

@@ -179,6 +179,12 @@ impl Format {
         }
     }
 
+    /// Its lines can only be read one after another from the start of a file: a header says what they mean, or a
+    /// record has many of them.
+    pub fn leans_on_earlier_lines(&self) -> bool {
+        matches!(&self.inner, Inner::Records(reader) if reader.leans_on_earlier_lines())
+    }
+
     /// The server writes names instead of addresses into this log, so its client field names nobody. True once such
     /// a line was read.
     pub fn has_names(&self) -> bool {

@@ -230,6 +230,15 @@ pub(crate) enum Command {
   toban parse /var/log/apache2/access.log
   toban parse --json --tz Asia/Tokyo --format '%h %l %u %t \"%r\" %>s %b %D' access.log")]
     Parse(Parse),
+    /// Say whom toban's own detectors would blame for what stands in these logs
+    ///
+    /// Offline: nothing is looked at but the files, each as it is named (rotated files have to be named too; compressed
+    /// ones are read). The format of each is found from its lines. Exit status 1 means that somebody is blamed.
+    #[command(after_help = "Examples:
+  toban scan /var/log/auth.log
+  toban scan --json access.log access.log.1 access.log.2.gz
+  toban scan --top 10 access.log  # also the busiest addresses, networks, paths, agents")]
+    Scan(Scan),
     /// Print the completions for a shell
     ///
     /// For packagers.
@@ -355,6 +364,39 @@ pub(crate) struct Parse {
     /// The log
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) log: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Scan {
+    /// The server's own format string for all of the logs; found from the lines of each if not given
+    #[arg(long, value_name = "F")]
+    pub(crate) format: Option<String>,
+    /// The clock that years and ages are judged by
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) now: Option<When>,
+    /// The zone of times without one: an IANA name or a POSIX TZ rule
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub(crate) tz: Option<TimeZone>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also print the N busiest addresses, networks, paths, agents and combinations
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) top: Option<u16>,
+    /// On so many threads; on as many as there are processors if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+    /// The logs
+    #[arg(required = true, value_name = "LOG", value_hint = ValueHint::FilePath)]
+    pub(crate) logs: Vec<PathBuf>,
+}
+
+impl Scan {
+    /// On how many threads to read.
+    pub(crate) fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(all, usize::from)
+    }
 }
 
 /// A log file with the format of its lines.

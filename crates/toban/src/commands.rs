@@ -325,7 +325,13 @@ pub(crate) fn parse(asked: &Asked<'_>, parse: &cli::Parse) -> anyhow::Result<Exi
         number += 1;
         match format.parse(line) {
             Some(Event::Silent) => return,
-            Some(event) if parse.json => out.push_str(&toban_views::json::event(number, &event)),
+            Some(event) if parse.json => {
+                let offence = match &event {
+                    Event::Request(request) => toban_detect::offence(request),
+                    _ => None,
+                };
+                out.push_str(&toban_views::json::event(number, &event, offence));
+            }
             Some(event) => out.push_str(&toban_parse::show(&event)),
             None => {
                 misfits += u64::from(!line.trim_ascii().is_empty());

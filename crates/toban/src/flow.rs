@@ -22,7 +22,7 @@ use crate::config::Config;
 /// Of each log the newest part of this size is read: what a slow machine takes in within the time there is.
 const HISTORY_BYTES_MAX: u64 = 256 << 20;
 /// Lines that a format is found from.
-const SNIFFED_LINES: usize = 200;
+pub(crate) const SNIFFED_LINES: usize = 200;
 /// Where servers log when nobody has the file open: a mounted disk, a stopped server.
 const STOCK_LOGS: &[(&str, LogRole)] = &[
     ("/var/log/apache2/access.log", LogRole::Access),
@@ -71,7 +71,7 @@ impl Reader {
     fn misfit(&mut self, line: &[u8]) {
         self.misfits += 1;
         if self.first_misfits.len() < 3 {
-            self.first_misfits.push(line.escape_ascii().to_string().chars().take(160).collect());
+            self.first_misfits.push(shown(line));
         }
     }
 }
@@ -251,15 +251,16 @@ impl Flow {
         let path = self.readers[reader].path.clone();
         let root = self.root.clone();
         let now = self.clock.now;
-        let mut cut = false;
-        let report = history::read(&root, &path, HISTORY_BYTES_MAX, &mut |_, chunk| {
-            self.take_chunk(reader, chunk, now);
-            if Instant::now() >= deadline {
-                cut = true;
-                return ControlFlow::Break(());
-            }
+        let wanted = history::Wanted {
+            budget_bytes: Some(HISTORY_BYTES_MAX),
+            deadline: Some(deadline),
+            ..history::Wanted::default()
+        };
+        let report = history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
+            flow.take_chunk(reader, chunk.bytes, now);
             ControlFlow::Continue(())
         })?;
+        let cut = report.stopped == Some(history::Stop::Deadline);
         for file in report.files.iter().filter(|f| f.problem.is_some()) {
             let problem = file.problem.as_deref().unwrap_or_default();
             let at = file.path.display();
@@ -425,6 +426,11 @@ impl Flow {
     }
 }
 
+/// A line that did not fit, as it can be shown.
+pub(crate) fn shown(line: &[u8]) -> String {
+    line.escape_ascii().to_string().chars().take(160).collect()
+}
+
 fn dialect_of(format: Option<&str>) -> LogDialect {
     match format {
         Some(text) if text.contains('%') => LogDialect::Apache,
@@ -434,7 +440,7 @@ fn dialect_of(format: Option<&str>) -> LogDialect {
 }
 
 /// The service that a log of this format is most likely of, when only the log is known.
-fn service_of(format: &Format) -> &'static str {
+pub(crate) fn service_of(format: &Format) -> &'static str {
     match format.id() {
         id if id.starts_with("apache") => "apache",
         id if id.starts_with("nginx") => "nginx",

@@ -7,9 +7,11 @@ mod commands;
 mod config;
 mod flow;
 mod ledger;
+mod meter;
 mod out;
 mod plans;
 mod run;
+mod scan;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -67,6 +69,7 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Parse(parse) => commands::parse(&asked, parse),
+        Command::Scan(scan) => scan::scan(&asked, scan),
         Command::Completions { shell } => {
             cli::completions(*shell, &mut std::io::stdout());
             Ok(Exit::Ok)

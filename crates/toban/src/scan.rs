@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use toban_collect::history::{self, Chunk, Wanted};
 use toban_collect::Root;
-use toban_detect::{Blamed, Scan};
+use toban_collect::history::{self, Chunk, Wanted};
+use toban_detect::{Place, Scan, Verdict};
+use toban_model::Blamed;
 use toban_model::event::Event;
 use toban_parse::{Clock, Format, sniff};
-use toban_views::json::Blame;
 
 use crate::cli::{self, Exit};
 use crate::flow::{SNIFFED_LINES, service_of};
@@ -76,38 +76,19 @@ pub(crate) fn scan(asked: &Asked<'_>, scan: &cli::Scan) -> anyhow::Result<Exit> 
         let part = one(log, number as u32, scan, &clock)?;
         if number == 0 { all = part } else { all.absorb(part) }
     }
-    let blamed = all.blamed();
-    let lines = line_numbers(&scan.logs, &blamed)?;
-    let mut out = String::new();
-    let blames: Vec<Blame<'_>> = blamed
-        .iter()
-        .zip(lines)
-        .map(|(blamed, lines)| Blame {
-            client: blamed.client,
-            prefix: blamed.prefix,
-            clients: &blamed.clients,
-            cause: blamed.cause,
-            service: &blamed.service,
-            count: blamed.count,
-            first: blamed.first,
-            last: blamed.last,
-            lines,
-        })
-        .collect();
-    let busiest = scan.top.map(|n| (all.census(), all.census().busiest(n)));
+    let verdicts = all.blamed();
+    let blamed = with_line_numbers(&scan.logs, verdicts)?;
+    let busiest = scan.top.map(|n| all.census().busiest(usize::from(n)));
     if scan.json {
-        blames.iter().for_each(|blame| out += &toban_views::json::blame(blame));
-        if let Some((census, busiest)) = &busiest {
-            out += &crate::tops::json(census, busiest);
-        }
+        print_all(&toban_views::json::scan(&blamed, busiest.as_ref()));
     } else {
-        out += &toban_views::text::blames(&blames, asked.lang, &zone, style(asked.colour));
-        if let Some((census, busiest)) = &busiest {
-            out += &crate::tops::text(census, busiest, asked.lang);
+        let style = style(asked.colour);
+        print_all(&toban_views::text::blamed(&blamed, asked.lang, &zone, style));
+        if let Some(busiest) = busiest {
+            print_all(&toban_views::text::busiest(&busiest, asked.lang, style));
         }
     }
-    print_all(&out);
-    Ok(if blames.is_empty() { Exit::Ok } else { Exit::Finding })
+    Ok(if blamed.is_empty() { Exit::Ok } else { Exit::Finding })
 }
 
 /// Reads one log on all threads.
@@ -135,9 +116,8 @@ fn one(log: &Path, file: u32, scan: &cli::Scan, clock: &Clock) -> anyhow::Result
         in_order(&path, |offset, bytes| workers[0].take(&service, file, offset, bytes))?;
         0
     } else {
-        let meter = meter::Meter::new();
-        let wanted = Wanted { progress: Some(meter.progress()), ..Wanted::alone() };
-        let report = meter.during(|| {
+        let report = meter::during(|progress| {
+            let wanted = Wanted { progress: Some(progress), alone: true, ..Wanted::default() };
             history::read(&root, &path, &wanted, &mut workers, |worker, chunk: Chunk<'_>| {
                 worker.take(&service, file, chunk.offset, chunk.bytes);
                 ControlFlow::Continue(())
@@ -156,7 +136,8 @@ fn one(log: &Path, file: u32, scan: &cli::Scan, clock: &Clock) -> anyhow::Result
         whole.misfits += worker.misfits;
         whole.first_misfits.extend(worker.first_misfits);
     }
-    let mut said = format!("{at}: {}; {} lines, {} did not fit", format.describe(), whole.lines, whole.misfits + cut);
+    let mut said =
+        format!("{at}: {}; {} lines, {} did not fit", format.describe(), whole.lines, whole.misfits + cut);
     for misfit in whole.first_misfits.iter().take(3) {
         said += &format!("\n    {misfit}");
     }
@@ -170,7 +151,8 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<()>
     let (mut line, mut offset) = (Vec::new(), 0);
     loop {
         line.clear();
-        let len = log.read_until(b'\n', &mut line).with_context(|| format!("could not read {}", path.display()))?;
+        let len =
+            log.read_until(b'\n', &mut line).with_context(|| format!("could not read {}", path.display()))?;
         if len == 0 {
             return Ok(());
         }
@@ -179,39 +161,49 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<()>
     }
 }
 
-/// The numbers of the lines that stand at the places of each who is blamed, counted from 1.
-fn line_numbers(logs: &[PathBuf], blamed: &[Blamed]) -> anyhow::Result<Vec<Vec<u64>>> {
-    let mut wanted: Vec<BTreeMap<u64, u64>> = vec![BTreeMap::new(); logs.len()];
-    for (file, offset) in blamed.iter().flat_map(|blamed| blamed.places.iter().take(LINES_MAX)) {
-        wanted[*file as usize].insert(*offset, 0);
+/// Those who are blamed, with the numbers of their lines, counted from 1.
+fn with_line_numbers(logs: &[PathBuf], verdicts: Vec<Verdict>) -> anyhow::Result<Vec<Blamed>> {
+    let mut numbers: Vec<BTreeMap<u64, u64>> = vec![BTreeMap::new(); logs.len()];
+    for (file, offset) in verdicts.iter().flat_map(|(_, places)| places.iter().take(LINES_MAX)) {
+        numbers[*file as usize].insert(*offset, 0);
     }
-    for (log, wanted) in logs.iter().zip(&mut wanted) {
-        let mut places = wanted.iter_mut().peekable();
-        if places.peek().is_none() {
-            continue;
-        }
-        let mut log = history::stream(log).with_context(|| format!("could not read {}", log.display()))?;
-        let (mut offset, mut number) = (0u64, 1u64);
-        while places.peek().is_some() {
-            let bytes = log.fill_buf()?;
-            if bytes.is_empty() {
-                break;
-            }
-            let (len, mut counted) = (bytes.len(), 0);
-            while let Some((place, line)) = places.next_if(|(place, _)| **place < offset + len as u64) {
-                let at = (*place - offset) as usize;
-                number += memchr::memchr_iter(b'\n', &bytes[counted..at]).count() as u64;
-                counted = at;
-                *line = number;
-            }
-            number += memchr::memchr_iter(b'\n', &bytes[counted..]).count() as u64;
-            offset += len as u64;
-            log.consume(len);
-        }
+    for (log, numbers) in logs.iter().zip(&mut numbers) {
+        number_lines(log, numbers).with_context(|| format!("could not read {}", log.display()))?;
     }
-    let numbers = |blamed: &Blamed| {
-        let places = blamed.places.iter().take(LINES_MAX);
-        places.filter_map(|(file, offset)| wanted[*file as usize].get(offset).copied()).collect()
-    };
-    Ok(blamed.iter().map(numbers).collect())
+    let number = |(file, offset): &Place| numbers[*file as usize].get(offset).copied();
+    Ok(verdicts
+        .into_iter()
+        .map(|(blamed, places)| {
+            let lines = places.iter().take(LINES_MAX).filter_map(number).collect();
+            Blamed { lines, ..blamed }
+        })
+        .collect())
+}
+
+/// Finds the numbers of the lines that begin at these offsets.
+fn number_lines(log: &Path, numbers: &mut BTreeMap<u64, u64>) -> anyhow::Result<()> {
+    let mut wanted = numbers.iter_mut().peekable();
+    if wanted.peek().is_none() {
+        return Ok(());
+    }
+    let mut log = history::stream(log)?;
+    let (mut offset, mut number) = (0u64, 1u64);
+    while wanted.peek().is_some() {
+        let bytes = log.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        let len = bytes.len();
+        let mut counted = 0;
+        while let Some((place, line)) = wanted.next_if(|(place, _)| **place < offset + len as u64) {
+            let at = (*place - offset) as usize;
+            number += memchr::memchr_iter(b'\n', &bytes[counted..at]).count() as u64;
+            counted = at;
+            *line = number;
+        }
+        number += memchr::memchr_iter(b'\n', &bytes[counted..]).count() as u64;
+        offset += len as u64;
+        log.consume(len);
+    }
+    Ok(())
 }

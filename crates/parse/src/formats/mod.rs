@@ -62,6 +62,11 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
     /// Reads one line, without its line ending; `None` if it is not of the format.
     fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>>;
 
+    /// Whether a line may mean nothing without those before it.
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     /// A second one for another part of the same log.
     fn fork(&self) -> Box<dyn Reader>;
 }
