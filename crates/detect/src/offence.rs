@@ -2,60 +2,63 @@
 //!
 //! A single one proves nothing, and none is counted against a client that the server did not see.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use toban_model::event::{Offence, Request};
 
 /// Parts of paths that nobody has a link to. In front of them stands nothing or another directory.
-const PROBED: &[&[u8]] = &[
-    b"/.env",
-    b"/.git/",
-    b"/.svn/",
-    b"/.hg/",
-    b"/.aws/",
-    b"/.ssh/",
-    b"/.vscode/",
-    b"/.DS_Store",
-    b"/.htpasswd",
-    b"/phpmyadmin",
-    b"/pma/",
-    b"/myadmin",
-    b"/adminer",
-    b"/phpunit",
-    b"/eval-stdin",
-    b"/phpinfo",
-    b"/wp-config",
-    b"/wlwmanifest.xml",
-    b"/cgi-bin/",
-    b"/boaform",
-    b"/HNAP1",
-    b"/GponForm",
-    b"/setup.cgi",
-    b"/shell",
-    b"/actuator",
-    b"/solr/admin",
-    b"/manager/html",
-    b"/jenkins",
-    b"/_ignition",
-    b"/telescope/",
-    b"/owa/auth",
-    b"/ecp/",
-    b"/autodiscover",
-    b"/remote/login",
-    b"/vendor/",
-    b"/etc/passwd",
-    b"/..",
-    b"/%2e",
-    b"%2e%2e",
-    b"/backup.",
-    b"/dump.sql",
-    b"/config.json",
-    b"/server-status",
-    b"/luci/",
-    b"/geoserver",
-    b"/console/login",
-    b"/druid/",
-    b"/nmaplowercheck",
-    b"/version",
-    b"/azenv.php",
+const PROBED: &[&str] = &[
+    "/.env",
+    "/.git/",
+    "/.svn/",
+    "/.hg/",
+    "/.aws/",
+    "/.ssh/",
+    "/.vscode/",
+    "/.DS_Store",
+    "/.htpasswd",
+    "/phpmyadmin",
+    "/pma/",
+    "/myadmin",
+    "/adminer",
+    "/phpunit",
+    "/eval-stdin",
+    "/phpinfo",
+    "/wp-config",
+    "/wlwmanifest.xml",
+    "/cgi-bin/",
+    "/boaform",
+    "/HNAP1",
+    "/GponForm",
+    "/setup.cgi",
+    "/shell",
+    "/actuator",
+    "/solr/admin",
+    "/manager/html",
+    "/jenkins",
+    "/_ignition",
+    "/telescope/",
+    "/owa/auth",
+    "/ecp/",
+    "/autodiscover",
+    "/remote/login",
+    "/vendor/",
+    "/etc/passwd",
+    "/..",
+    "/%2e",
+    "%2e%2e",
+    "/backup.",
+    "/dump.sql",
+    "/config.json",
+    "/server-status",
+    "/luci/",
+    "/geoserver",
+    "/console/login",
+    "/druid/",
+    "/nmaplowercheck",
+    "/version",
+    "/azenv.php",
 ];
 
 /// What is sent a name and a password. A form that is shown again with 200 was not believed.
@@ -134,8 +137,12 @@ fn is_elsewhere(request: &Request<'_>) -> bool {
 }
 
 /// Whether somebody who looks for a way in would ask for this.
-pub(crate) fn is_probed(path: &[u8]) -> bool {
-    PROBED.iter().any(|part| contains(path, part))
+fn is_probed(path: &[u8]) -> bool {
+    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        let parts = AhoCorasick::builder().ascii_case_insensitive(true).build(PROBED);
+        parts.expect("a short list of short words")
+    });
+    PARTS.is_match(path)
 }
 
 /// A part of a path, in whatever case.

@@ -371,11 +371,12 @@ impl Scan {
     }
 
     /// Whom one would blame, the heaviest first.
-    pub fn blamed(&self) -> Vec<Verdict> {
+    pub fn blamed(&mut self) -> Vec<Verdict> {
+        self.census.settle();
         let requests: BTreeMap<Bits, (u32, u32)> = self
             .census
             .addresses()
-            .map(|(client, visits)| (client, (visits.sum.requests, visits.busiest)))
+            .map(|(client, visits)| (client, (visits.requests, visits.busiest)))
             .collect();
         let mut marks = self.marks.clone();
         marks.sort_unstable();

@@ -13,7 +13,6 @@ use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 /// What is summed up for a key.
 pub(crate) trait Tally: Copy + Default {
@@ -49,11 +48,12 @@ impl<K: Copy + Eq + Hash, T: Tally> Frequent<K, T> {
     #[inline]
     pub(crate) fn entry(&mut self, key: K) -> &mut Counted<K, T> {
         let hash = self.hasher.hash_one(key);
-        let hasher = &self.hasher;
-        match self.table.entry(hash, |known| known.key == key, |known| hasher.hash_one(known.key)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => {
-                free.insert(Counted { key, missed: self.floor, tally: T::default() }).into_mut()
+        match self.table.find_entry(hash, |known| known.key == key) {
+            Ok(known) => known.into_mut(),
+            Err(absent) => {
+                let fresh = Counted { key, missed: self.floor, tally: T::default() };
+                let hasher = &self.hasher;
+                absent.into_table().insert_unique(hash, fresh, |known| hasher.hash_one(known.key)).into_mut()
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Parts that only number things (`/item/123`) are stars from the start. Of the others every path is counted by its own
 //! name; when there are too many, the light half is put out and counted one star wider: `/shop/red-shoe` as `/shop/*`,
-//! that as `/*/*`, and in the end as `*`. A path that nobody asked for before, and that many ask for now, keeps its
+//! and that in the end as `*`. A path that nobody asked for before, and that many ask for now, keeps its
 //! name however many others there are.
 
 use std::hash::BuildHasher;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 /// A number that stands for a name in one [`Names`], until its next purge.
 pub(crate) type NameId = u32;
@@ -23,61 +22,80 @@ pub(crate) const ANY: NameId = 0;
 const BYTES_MAX: usize = 256;
 /// Deeper paths are cut as well: each part is one more step on the way to `*`.
 const PARTS_MAX: usize = 16;
-/// Raw paths and agents whose name was found lately: 16 bytes each.
-const PATHS_LATELY: usize = 1 << 14;
-const AGENTS_LATELY: usize = 1 << 10;
+/// Raw paths and agents whose name is known without a look, 16 bytes each.
+const RAWS_MAX: usize = 1 << 15;
+/// Directories that are known to hold many: 16 bytes each.
+const WIDE: usize = 1 << 12;
+/// Where names are many, a new one is let in when it came this often.
+const KNOCKS_MIN: u8 = 4;
+/// Counters of those at the door, a byte each.
+const DOORS: usize = 1 << 16;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Template {
-    text: Arc<str>,
+    /// Where its text stands.
+    at: u32,
+    len: u32,
     requests: u32,
     missed: u32,
+    /// Itself one star wider, if that is known.
+    parent: NameId,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     templates: Vec<Template>,
+    /// All texts, ASCII.
+    texts: Vec<u8>,
     index: HashTable<NameId>,
     hasher: RandomState,
-    /// By the hash of a raw path: that hash, and the template's id. Zero is nothing.
-    lately: Box<[(u64, NameId)]>,
+    /// The names of raw paths, by their hash.
+    raws: HashTable<(u64, NameId)>,
+    /// The names of what is one of many, by the hash of the raw path in front of it.
+    wide: Box<[(u64, NameId)]>,
+    doors: Box<[u8]>,
     /// The name of raw bytes.
-    write: fn(&[u8], &mut String),
-    scratch: String,
+    write: fn(&[u8], &mut Vec<u8>),
+    scratch: Vec<u8>,
+    wider: Vec<u8>,
     max: usize,
     floor: u32,
 }
 
 impl Names {
-    /// Path templates, at most `max`, about 100 bytes each.
+    /// Path templates, at most `max`, about 80 bytes each.
     pub(crate) fn paths(max: usize) -> Names {
-        Names::new(max, PATHS_LATELY, write_template)
+        Names::new(max, write_template)
     }
 
     /// User agents, at most `max`, about 200 bytes each.
     pub(crate) fn agents(max: usize) -> Names {
-        Names::new(max, AGENTS_LATELY, write_agent)
+        Names::new(max, write_agent)
     }
 
-    fn new(max: usize, lately: usize, write: fn(&[u8], &mut String)) -> Names {
+    fn new(max: usize, write: fn(&[u8], &mut Vec<u8>)) -> Names {
         let mut names = Names {
             templates: Vec::new(),
+            texts: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::default(),
-            lately: vec![(0, ANY); lately].into(),
+            raws: HashTable::new(),
+            wide: vec![(0, ANY); WIDE].into(),
+            doors: vec![0; DOORS].into(),
             write,
-            scratch: String::new(),
+            scratch: Vec::new(),
+            wider: Vec::new(),
             max: max.max(2),
             floor: 0,
         };
-        names.insert("*");
+        names.insert(b"*");
         names
     }
 
     /// Counts a request, and gives the name of its path or agent.
     #[inline]
-    pub(crate) fn count(&mut self, path: &[u8]) -> NameId {
-        let id = self.find(path);
+    pub(crate) fn count(&mut self, raw: &[u8]) -> NameId {
+        let id = self.find(raw);
         let template = &mut self.templates[id as usize];
         template.requests = template.requests.saturating_add(1);
         id
@@ -85,49 +103,102 @@ impl Names {
 
     /// The name of raw bytes; it comes in if it is not there.
     #[inline]
-    pub(crate) fn find(&mut self, path: &[u8]) -> NameId {
-        let hash = self.hasher.hash_one(path) | 1;
-        let slot = (hash >> 32) as usize & (self.lately.len() - 1);
-        let (known, id) = self.lately[slot];
-        if known == hash {
-            return id;
+    pub(crate) fn find(&mut self, raw: &[u8]) -> NameId {
+        let hash = self.hasher.hash_one(raw);
+        match self.raws.find(hash, |known| known.0 == hash) {
+            Some((_, id)) => *id,
+            None => self.one_of_many(raw, hash),
         }
+    }
+
+    /// The name of raw bytes that are new, or come seldom. What is one of many that come once is counted as one of them
+    /// until it has come again.
+    fn one_of_many(&mut self, raw: &[u8], hash: u64) -> NameId {
+        let front = self.hasher.hash_one(front(raw));
+        let slot = front as usize & (WIDE - 1);
+        let door = &mut self.doors[hash as usize >> 8 & (DOORS - 1)];
+        if self.wide[slot].0 == front && *door < KNOCKS_MIN {
+            *door += 1;
+            return self.wide[slot].1;
+        }
+        *door = 0;
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        (self.write)(path, &mut scratch);
-        let id = self.insert(&scratch);
+        (self.write)(raw, &mut scratch);
+        let id = self.id_of(&scratch).unwrap_or_else(|| {
+            let parent = self.parent_of(&scratch);
+            let id = self.insert(&scratch);
+            let template = &mut self.templates[id as usize];
+            template.parent = parent;
+            if parent != ANY {
+                template.missed = template.missed.saturating_add(u32::from(KNOCKS_MIN) * 4);
+                self.wide[slot] = (front, parent);
+            }
+            id
+        });
         self.scratch = scratch;
-        self.lately[slot] = (hash, id);
+        if self.raws.len() >= RAWS_MAX {
+            self.raws.clear();
+            self.floor = self.floor.saturating_add(KNOCKS_MIN.into());
+        }
+        self.raws.insert_unique(hash, (hash, id), |known| known.0);
         id
     }
 
-    fn insert(&mut self, text: &str) -> NameId {
-        let (templates, hasher) = (&self.templates, &self.hasher);
-        let entry = self.index.entry(
-            hasher.hash_one(text),
-            |id| *templates[*id as usize].text == *text,
-            |id| hasher.hash_one(&*templates[*id as usize].text),
-        );
-        match entry {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(free) => {
-                let id = NameId::try_from(self.templates.len()).unwrap_or(ANY);
-                free.insert(id);
-                let missed = self.floor;
-                self.templates.push(Template { text: Arc::from(text), requests: 0, missed });
-                id
-            }
+    /// A template that is many, if it is known.
+    fn parent_of(&mut self, text: &[u8]) -> NameId {
+        let mut wider = std::mem::take(&mut self.wider);
+        wider.clear();
+        widen(text, &mut wider);
+        let parent = self.id_of(&wider).unwrap_or(ANY);
+        self.wider = wider;
+        parent
+    }
+
+    fn id_of(&self, text: &[u8]) -> Option<NameId> {
+        self.index.find(self.hasher.hash_one(text), |id| self.bytes(*id) == text).copied()
+    }
+
+    /// The id of a text, which comes in if it is not there.
+    fn insert(&mut self, text: &[u8]) -> NameId {
+        if let Some(id) = self.id_of(text) {
+            return id;
         }
+        let id = self.templates.len() as NameId;
+        let (at, len) = (self.texts.len() as u32, text.len() as u32);
+        self.texts.extend_from_slice(text);
+        self.templates.push(Template { at, len, requests: 0, missed: self.floor, parent: ANY });
+        let (templates, texts, hasher) = (&self.templates, &self.texts, &self.hasher);
+        let hash = |id: &NameId| hasher.hash_one(bytes(templates, texts, *id));
+        self.index.insert_unique(hasher.hash_one(text), id, hash);
+        id
+    }
+
+    fn bytes(&self, id: NameId) -> &[u8] {
+        bytes(&self.templates, &self.texts, id)
     }
 
     /// The template's text.
-    pub(crate) fn text(&self, id: NameId) -> &Arc<str> {
-        &self.templates.get(id as usize).unwrap_or(&self.templates[ANY as usize]).text
+    pub(crate) fn text(&self, id: NameId) -> Arc<str> {
+        // What is written here is ASCII.
+        String::from_utf8_lossy(self.bytes(id)).into()
     }
 
     /// The requests for a template, at least, and how many may be missing.
     pub(crate) fn requests(&self, id: NameId) -> (u32, u32) {
         self.templates.get(id as usize).map_or((0, 0), |template| (template.requests, template.missed))
+    }
+
+    /// A name that came at least so often: itself, or itself one star wider, or any; and how often it came before this
+    /// request, at most.
+    #[inline]
+    pub(crate) fn heavy(&self, id: NameId, least: u32) -> (NameId, u32) {
+        let template = &self.templates[id as usize];
+        if template.requests >= least {
+            return (id, template.requests.saturating_add(template.missed));
+        }
+        let parent = &self.templates[template.parent as usize];
+        if parent.requests >= least { (template.parent, u32::MAX) } else { (ANY, u32::MAX) }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NameId> + use<> {
@@ -146,47 +217,39 @@ impl Names {
         let middle = weights.len().saturating_sub(1) / 2;
         let threshold = if weights.is_empty() { 0 } else { *weights.select_nth_unstable(middle).1 };
         self.floor = self.floor.saturating_add(threshold);
-        self.widen(|template| template.requests <= threshold)
+        self.doors.fill(0);
+        self.widen(|requests| requests <= threshold)
     }
 
-    /// Counts templates one star wider where `light` says so, and those that they become, until all are heavy or `*`.
-    /// All ids change: returned is the new one of each.
-    pub(crate) fn widen(&mut self, light: impl Fn(Weight) -> bool) -> Vec<NameId> {
-        // The longest way to `*` first, so that what is put out from all sides is weighed as a whole.
+    /// Counts templates one star wider that are `light` by their requests, and those that they become, until all are
+    /// heavy or `*`. All ids change: returned is the new one of each.
+    pub(crate) fn widen(&mut self, light: impl Fn(u32) -> bool) -> Vec<NameId> {
         let before = self.templates.len();
         let mut moved: Vec<NameId> = self.ids().collect();
-        let mut by_stars: Vec<Vec<NameId>> = Vec::new();
-        let put = |by_stars: &mut Vec<Vec<NameId>>, id: NameId, text: &str| {
-            let ways = named_parts(text);
-            if by_stars.len() <= ways {
-                by_stars.resize(ways + 1, Vec::new());
-            }
-            by_stars[ways].push(id);
-        };
-        for id in 1..before {
-            put(&mut by_stars, id as NameId, &self.templates[id].text);
+        // The longest way to `*` first, so that what is put out from all sides is weighed as a whole.
+        let mut by_way: Vec<Vec<NameId>> = vec![Vec::new(); PARTS_MAX + 1];
+        for id in 1..before as NameId {
+            by_way[named_parts(self.bytes(id))].push(id);
         }
         let mut gone = vec![false; before];
-        let mut wider = String::new();
-        for ways in (0..by_stars.len()).rev() {
-            for at in 0..by_stars[ways].len() {
-                let id = by_stars[ways][at];
-                let (requests, text) = {
-                    let template = &self.templates[id as usize];
-                    (template.requests, template.text.clone())
-                };
-                if !light(Weight { requests }) {
+        let (mut text, mut wider) = (Vec::new(), Vec::new());
+        for way in (0..by_way.len()).rev() {
+            for at in 0..by_way[way].len() {
+                let id = by_way[way][at];
+                let requests = self.templates[id as usize].requests;
+                if !light(requests) {
                     continue;
                 }
+                text.clear();
+                text.extend_from_slice(self.bytes(id));
                 wider.clear();
                 widen(&text, &mut wider);
                 let known = self.templates.len();
                 let to = self.insert(&wider);
                 if self.templates.len() > known {
-                    // Nothing is missing of it but what was missing of those that it is made of.
                     moved.push(to);
                     gone.push(false);
-                    put(&mut by_stars, to, &wider);
+                    by_way[named_parts(&wider)].push(to);
                 }
                 let target = &mut self.templates[to as usize];
                 target.requests = target.requests.saturating_add(requests);
@@ -194,27 +257,35 @@ impl Names {
                 gone[id as usize] = true;
             }
         }
-        self.close_ranks(moved, &gone)
+        self.close_ranks(&moved, &gone)
     }
 
     /// Drops what is gone, and gives each id's final new one.
-    fn close_ranks(&mut self, moved: Vec<NameId>, gone: &[bool]) -> Vec<NameId> {
+    fn close_ranks(&mut self, moved: &[NameId], gone: &[bool]) -> Vec<NameId> {
         let mut fresh = vec![ANY; gone.len()];
-        let mut kept = Vec::with_capacity(gone.iter().filter(|gone| !**gone).count());
-        for (id, template) in std::mem::take(&mut self.templates).into_iter().enumerate() {
-            if !gone[id] {
-                fresh[id] = kept.len() as NameId;
-                kept.push(template);
+        let (mut templates, mut texts) = (Vec::new(), Vec::new());
+        for id in self.ids().filter(|id| !gone[*id as usize]) {
+            fresh[id as usize] = templates.len() as NameId;
+            let at = texts.len() as u32;
+            texts.extend_from_slice(self.bytes(id));
+            templates.push(Template { at, ..self.templates[id as usize] });
+        }
+        (self.templates, self.texts) = (templates, texts);
+        let hash = |id: &NameId| self.hasher.hash_one(bytes(&self.templates, &self.texts, *id));
+        self.index.clear();
+        for id in 0..self.templates.len() as NameId {
+            self.index.insert_unique(hash(&id), id, hash);
+        }
+        for id in self.ids().skip(1) {
+            let text = self.bytes(id).to_vec();
+            self.templates[id as usize].parent = self.parent_of(&text);
+        }
+        for (hash, id) in std::mem::take(&mut self.raws) {
+            if !gone[id as usize] {
+                self.raws.insert_unique(hash, (hash, fresh[id as usize]), |known| known.0);
             }
         }
-        self.templates = kept;
-        let mut index = HashTable::with_capacity(self.templates.len());
-        let hash = |id: &NameId| self.hasher.hash_one(&*self.templates[*id as usize].text);
-        for id in self.ids() {
-            index.insert_unique(hash(&id), id, hash);
-        }
-        self.index = index;
-        self.lately.fill((0, ANY));
+        self.wide.fill((0, ANY));
         let last = |mut id: NameId| {
             while gone[id as usize] {
                 id = moved[id as usize];
@@ -227,19 +298,20 @@ impl Names {
     /// Takes in another one's templates; returned is the id here of each there. It may be full afterwards.
     pub(crate) fn absorb(&mut self, other: &Names) -> Vec<NameId> {
         let (mine, theirs) = (self.floor, other.floor);
-        for template in &mut self.templates {
-            let there = other.index_of(&template.text);
-            template.missed += there.map_or(theirs, |id| other.templates[id as usize].missed);
+        for id in self.ids() {
+            let there = other.id_of(self.bytes(id));
+            let missed = there.map_or(theirs, |id| other.templates[id as usize].missed);
+            let template = &mut self.templates[id as usize];
+            template.missed = template.missed.saturating_add(missed);
         }
         let ids = other
-            .templates
-            .iter()
-            .map(|template| {
+            .ids()
+            .map(|there| {
                 let known = self.templates.len();
-                let id = self.insert(&template.text);
-                let own = &mut self.templates[id as usize];
+                let id = self.insert(other.bytes(there));
+                let (own, template) = (&mut self.templates[id as usize], &other.templates[there as usize]);
                 if id as usize == known {
-                    own.missed = template.missed + mine;
+                    own.missed = template.missed.saturating_add(mine);
                 }
                 own.requests = own.requests.saturating_add(template.requests);
                 id
@@ -248,75 +320,82 @@ impl Names {
         self.floor = mine.saturating_add(theirs);
         ids
     }
-
-    fn index_of(&self, text: &str) -> Option<NameId> {
-        let same = |id: &NameId| *self.templates[*id as usize].text == *text;
-        self.index.find(self.hasher.hash_one(text), same).copied()
-    }
 }
 
-/// What a template is judged by.
-#[derive(Clone, Copy)]
-pub(crate) struct Weight {
-    pub(crate) requests: u32,
+fn bytes<'n>(templates: &[Template], texts: &'n [u8], id: NameId) -> &'n [u8] {
+    let Template { at, len, .. } = templates[id as usize];
+    &texts[at as usize..][..len as usize]
 }
 
 /// How many parts of a template are no stars: so many steps it is from `*`.
-fn named_parts(text: &str) -> usize {
-    text.split('/').filter(|part| !part.is_empty() && *part != "*").count()
+fn named_parts(text: &[u8]) -> usize {
+    let named = |part: &&[u8]| !part.is_empty() && **part != b"*"[..];
+    text.split(|b| *b == b'/').filter(named).count().min(PARTS_MAX)
 }
 
 /// One step wider: the last part with a name becomes a star.
-fn widen(text: &str, wider: &mut String) {
-    let named = text.rsplit('/').find(|part| !part.is_empty() && *part != "*");
-    match named {
-        Some(part) if text.starts_with('/') => {
-            let at = part.as_ptr() as usize - text.as_ptr() as usize;
-            wider.push_str(&text[..at]);
-            wider.push('*');
-            wider.push_str(&text[at + part.len()..]);
+fn widen(text: &[u8], wider: &mut Vec<u8>) {
+    let mut end = text.len();
+    while text.first() == Some(&b'/') && end > 0 {
+        let begin = memchr::memrchr(b'/', &text[..end]).map_or(0, |slash| slash + 1);
+        if begin < end && text[begin..end] != b"*"[..] {
+            wider.extend_from_slice(&text[..begin]);
+            wider.push(b'*');
+            wider.extend_from_slice(&text[end..]);
+            // `/*/*` says no more than `*`.
+            if named_parts(wider) == 0 {
+                wider.clear();
+                wider.push(b'*');
+            }
+            return;
         }
-        _ => wider.push('*'),
+        end = begin.saturating_sub(1);
     }
+    wider.push(b'*');
+}
+
+/// What stands before the last part of a path.
+fn front(path: &[u8]) -> &[u8] {
+    let inner = path.strip_suffix(b"/").unwrap_or(path);
+    &path[..memchr::memrchr(b'/', inner).unwrap_or(0)]
 }
 
 /// Writes a user agent, cut and without what is no text.
-fn write_agent(agent: &[u8], out: &mut String) {
+fn write_agent(agent: &[u8], out: &mut Vec<u8>) {
     let agent = &agent[..agent.len().min(BYTES_MAX)];
-    match std::str::from_utf8(agent) {
-        Ok(text) if agent.iter().all(|b| (0x20..0x7f).contains(b)) => out.push_str(text),
-        _ => out.extend(agent.iter().map(|&b| if (0x20..0x7f).contains(&b) { char::from(b) } else { '?' })),
-    }
+    out.extend(agent.iter().map(|b| if (0x20..0x7f).contains(b) { *b } else { b'?' }));
 }
 
 /// Writes a path with the parts that only number things replaced: `/item/123` is `/item/*`.
 ///
 /// An authority (`host:443`, CONNECT) and an absolute URI are asked for by proxies' clients; they are one
 /// template each, since their hosts are as many as the attacker likes.
-pub(crate) fn write_template(path: &[u8], out: &mut String) {
+pub(crate) fn write_template(path: &[u8], out: &mut Vec<u8>) {
     if !path.starts_with(b"/") {
-        out.push_str(if path == b"*" {
-            "*"
+        out.extend_from_slice(if path == b"*" {
+            b"*"
         } else if path.windows(3).any(|w| w == b"://") {
-            "absolute-uri"
+            b"absolute-uri"
         } else if path.is_empty() {
-            ""
+            b""
         } else {
-            "authority"
+            b"authority"
         });
         return;
     }
-    for (at, part) in path[..path.len().min(BYTES_MAX)].split(|b| *b == b'/').enumerate() {
-        if at >= PARTS_MAX {
-            break;
-        }
-        if at > 0 {
-            out.push('/');
-        }
+    let mut rest = &path[1..path.len().min(BYTES_MAX)];
+    for _ in 0..PARTS_MAX {
+        out.push(b'/');
+        let slash = memchr::memchr(b'/', rest);
+        let part = &rest[..slash.unwrap_or(rest.len())];
         if numbers_things(part) {
-            out.push('*');
+            out.push(b'*');
         } else {
-            push_printable(part, out);
+            out.extend(part.iter().map(|b| if (0x21..0x7f).contains(b) { *b } else { b'?' }));
+        }
+        match slash {
+            Some(slash) => rest = &rest[slash + 1..],
+            None => break,
         }
     }
 }
@@ -340,22 +419,14 @@ fn numbers_things(part: &[u8]) -> bool {
         && stem.iter().any(u8::is_ascii_digit)
 }
 
-/// Strangers' bytes as text: printable ASCII as it is.
-pub(crate) fn push_printable(raw: &[u8], out: &mut String) {
-    match std::str::from_utf8(raw) {
-        Ok(text) if raw.iter().all(|b| (0x21..0x7f).contains(b)) => out.push_str(text),
-        _ => out.extend(raw.iter().map(|&b| if (0x21..0x7f).contains(&b) { char::from(b) } else { '?' })),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn template(path: &[u8]) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         write_template(path, &mut out);
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -380,11 +451,11 @@ mod tests {
     #[test]
     fn one_step_wider() {
         for (text, expected) in
-            [("/shop/red-shoe/", "/shop/*/"), ("/shop/*/", "/*/*/"), ("/*/*/", "*"), ("authority", "*")]
+            [("/shop/red-shoe/", "/shop/*/"), ("/shop/*/", "*"), ("/a/b/*/c", "/a/b/*/*"), ("authority", "*")]
         {
-            let mut wider = String::new();
-            widen(text, &mut wider);
-            assert_eq!(wider, expected);
+            let mut wider = Vec::new();
+            widen(text.as_bytes(), &mut wider);
+            assert_eq!(String::from_utf8(wider).unwrap(), expected);
         }
     }
 
@@ -405,8 +476,8 @@ mod tests {
                 assert_eq!(paths.text(ids[ANY as usize]).as_ref(), "*");
             }
         }
-        assert!(moved > 10);
-        paths.widen(|template| template.requests < 1000);
+        assert!(moved >= 1);
+        paths.widen(|requests| requests < 1000);
         let mut found: Vec<(String, u32)> =
             paths.ids().map(|id| (paths.text(id).to_string(), paths.requests(id).0)).collect();
         found.sort();
@@ -414,9 +485,9 @@ mod tests {
         assert_eq!(total, 109_999, "nothing is lost");
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["*", "/shop/*/", "/shop/cart", "/xmlrpc.php"]);
-        assert_eq!(found[1].1, 50_000);
         assert_eq!(found[2].1, 50_000);
-        assert_eq!(found[3].1, 9_999);
+        assert!(found[1].1 + found[0].1 >= 50_000, "{found:?}");
+        assert!((9_999 - 16..=9_999).contains(&found[3].1), "{found:?}");
     }
 
     #[test]
@@ -429,6 +500,6 @@ mod tests {
         let id = other.find(b"/b") as usize;
         assert_eq!(one.text(ids[id]).as_ref(), "/b");
         let id = other.find(b"/a") as usize;
-        assert_eq!(one.requests(ids[id]), (2, 0));
+        assert_eq!(one.requests(ids[id]).0, 2);
     }
 }

@@ -147,12 +147,11 @@ fn prefix(bits: Bits, level: usize) -> Option<Prefix> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tally::Sum;
     use super::*;
 
     fn count(prefixes: &mut Prefixes, address: &str, n: u32) {
         let address: IpAddr = address.parse().unwrap();
-        prefixes.entry(bits(address)).tally.add(0, &Sum { requests: n, ..Sum::default() });
+        prefixes.entry(bits(address)).tally.add(0, n);
     }
 
     fn requests(prefixes: &Prefixes, prefix: &str) -> Option<(u32, u32)> {
@@ -193,7 +192,7 @@ mod tests {
             } else {
                 IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 | n))
             };
-            prefixes.entry(bits(address)).tally.add(0, &Sum::one(200, 0));
+            prefixes.entry(bits(address)).tally.add(0, 1);
             if n % 10 == 0 {
                 count(&mut prefixes, "198.51.100.7", 1);
             }

@@ -48,7 +48,7 @@ impl Tally for Sum {
 /// The requests of an address, and how many came in its busiest minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Visits {
-    pub(crate) sum: Sum,
+    pub(crate) requests: u32,
     /// Minutes since the epoch of the minute that is counted.
     minute: u32,
     in_minute: u32,
@@ -59,23 +59,22 @@ impl Visits {
     /// Adds requests of one minute. Minutes are expected one after another; one that comes in pieces counts as the
     /// largest of them.
     #[inline]
-    pub(crate) fn add(&mut self, minute: u32, sum: &Sum) {
-        self.sum.add(sum);
-        if self.minute != minute {
-            (self.minute, self.in_minute) = (minute, 0);
-        }
-        self.in_minute = self.in_minute.saturating_add(sum.requests);
+    pub(crate) fn add(&mut self, minute: u32, requests: u32) {
+        self.requests = self.requests.saturating_add(requests);
+        self.in_minute =
+            if self.minute == minute { self.in_minute.saturating_add(requests) } else { requests };
+        self.minute = minute;
         self.busiest = self.busiest.max(self.in_minute);
     }
 }
 
 impl Tally for Visits {
     fn weight(&self) -> u32 {
-        self.sum.requests
+        self.requests
     }
 
     fn merge(&mut self, other: &Visits) {
-        self.sum.add(&other.sum);
+        self.requests = self.requests.saturating_add(other.requests);
         self.busiest = self.busiest.max(other.busiest);
         if self.minute == other.minute {
             self.in_minute = self.in_minute.saturating_add(other.in_minute);
