@@ -105,10 +105,10 @@ impl Tally {
     #[inline]
     fn line(&mut self, format: &mut Format, line: &[u8]) {
         self.lines += 1;
-        let Some(event) = format.parse(line) else { return };
-        self.fit += 1;
+        let event = &format.parse(line);
+        self.fit += u64::from(event.is_some());
         // So that no part of the work can be left out.
-        if let Event::Request(request) = event {
+        if let Some(Event::Request(request)) = event {
             let mut sum = request.time.as_micros() as u64;
             sum ^= request.duration_us.unwrap_or(0) << 32 ^ request.bytes.unwrap_or(0);
             sum += u64::from(request.client.is_some()) + u64::from(request.status.unwrap_or(0));

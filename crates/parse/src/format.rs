@@ -6,7 +6,7 @@ use toban_model::{LogDialect, LogRole, LogSource};
 use crate::formats::{
     ALL, apache_access, apache_error, haproxy_http, kernel, nginx_access, nginx_error, php_fpm,
 };
-use crate::plan::Plan;
+use crate::plan::{BLANK, Plan};
 use crate::scan::bare_line;
 use crate::stamp::{Clock, Dates};
 use crate::{Error, FORMAT_BYTES_MAX};
@@ -136,24 +136,40 @@ impl Format {
     pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let line = bare_line(line);
         let dates = &mut self.dates;
+        // One variable for all that is returned, so that a request is written to where the caller has room for it.
+        let mut event = None;
         match &mut self.inner {
-            Inner::Access(plan) => plan.read(line, dates).map(Event::Request),
-            Inner::Lines(Lines::ApacheError) => apache_error::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::NginxError) => nginx_error::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::PhpFpm) => php_fpm::read(line, dates).map(Event::Error),
-            Inner::Lines(Lines::Kernel) => kernel::read(line, dates).map(Event::Kernel),
-            Inner::Lines(Lines::HaproxyHttp) => haproxy_http::read(line, dates).map(Event::Request),
+            Inner::Access(plan) => {
+                if let Event::Request(request) = event.insert(Event::Request(BLANK))
+                    && plan.read(line, dates, request).is_none()
+                {
+                    event = None;
+                }
+            }
+            Inner::Lines(Lines::ApacheError) => event = apache_error::read(line, dates).map(Event::Error),
+            Inner::Lines(Lines::NginxError) => event = nginx_error::read(line, dates).map(Event::Error),
+            Inner::Lines(Lines::PhpFpm) => event = php_fpm::read(line, dates).map(Event::Error),
+            Inner::Lines(Lines::Kernel) => event = kernel::read(line, dates).map(Event::Kernel),
+            Inner::Lines(Lines::HaproxyHttp) => event = haproxy_http::read(line, dates).map(Event::Request),
         }
+        event
     }
 
     /// The same for a log of requests alone, for the loop where every nanosecond counts.
     #[inline]
     pub fn request<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
+        let line = bare_line(line);
+        let mut request = None;
         match &mut self.inner {
-            Inner::Access(plan) => plan.read(bare_line(line), &mut self.dates),
-            Inner::Lines(Lines::HaproxyHttp) => haproxy_http::read(bare_line(line), &mut self.dates),
-            Inner::Lines(_) => None,
+            Inner::Access(plan) => {
+                if plan.read(line, &mut self.dates, request.insert(BLANK)).is_none() {
+                    request = None;
+                }
+            }
+            Inner::Lines(Lines::HaproxyHttp) => request = haproxy_http::read(line, &mut self.dates),
+            Inner::Lines(_) => {}
         }
+        request
     }
 
     /// The id of the unit that reads it: `apache-access`, `php-fpm`…

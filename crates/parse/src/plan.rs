@@ -12,13 +12,15 @@
 mod follow;
 
 use crate::Error;
-use crate::scan::Literal;
 use crate::strftime::Strftime;
+use crate::window::Literal;
 
 pub(crate) use follow::{BLANK, take_request_line};
 
 /// What a field holds.
-#[derive(Clone, Debug)]
+// With a tag of its own, since one that hides in a stamp's takes longer to tell.
+#[repr(u8)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Field {
     /// Nothing that toban needs.
     Skip,
@@ -68,7 +70,7 @@ pub(crate) enum Role {
 }
 
 /// How a time is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Stamp {
     /// `22/Nov/2026:01:23:44 +0000`
     Clf,
@@ -120,7 +122,7 @@ enum Shape {
     Rest,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Step {
     field: Field,
     shape: Shape,
@@ -128,11 +130,28 @@ struct Step {
     then: Literal,
 }
 
+impl Step {
+    const fn new(field: Field, shape: Shape, then: Literal) -> Step {
+        Step { field, shape, then }
+    }
+}
+
+/// What nearly all formats have in common: `%u [%t] "%r" %>s `. Steps that are known when toban itself is compiled
+/// take half the time of those that are looked up.
+static COMMON: [Step; 4] = [
+    Step::new(Field::User, Shape::Bare, Literal::short(b" [")),
+    Step::new(Field::Time { stamp: Stamp::Clf, used: true }, Shape::Own, Literal::short(b"] \"")),
+    Step::new(Field::Request, Shape::Quoted, Literal::short(b"\" ")),
+    Step::new(Field::Status, Shape::Word, Literal::short(b" ")),
+];
+
 /// A compiled format string.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     lead: Literal,
     steps: Box<[Step]>,
+    /// Where in the steps those of [`COMMON`] begin.
+    common: Option<usize>,
     /// A stranger's text of uncertain end stands in front of an address.
     ambiguous: bool,
     escaped: bool,
@@ -166,7 +185,7 @@ impl Plan {
         let stamps_end = times().any(|(piece, _)| piece.end);
         let mut ambiguous = false;
         let mut stranger = false;
-        let steps = steps
+        let steps: Box<[Step]> = steps
             .into_iter()
             .map(|(piece, then)| {
                 let is_address = matches!(piece.field, Field::Address { .. });
@@ -188,7 +207,8 @@ impl Plan {
                 Step { field: piece.field, shape, then: Literal::new(&then) }
             })
             .collect();
-        Ok(Plan { lead: Literal::new(&lead), steps, ambiguous, escaped, stamps_end, names: false })
+        let common = steps.windows(COMMON.len()).position(|steps| *steps == COMMON);
+        Ok(Plan { lead: Literal::new(&lead), steps, common, ambiguous, escaped, stamps_end, names: false })
     }
 
     /// How many fields the format has: of two that fit, the one that knows more is the better.
