@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use wide::u8x16;
 
 use crate::scan::{decimal_micros, number, v6};
@@ -37,37 +37,25 @@ pub(crate) fn find_far(text: &[u8], byte: u8) -> Option<usize> {
 /// Where the first quote stands that no backslash escapes.
 #[inline(always)]
 pub(crate) fn unescaped_quote(text: &[u8]) -> Option<usize> {
-    let Some(last) = text.last_chunk() else { return behind_escapes(text, 0) };
-    let mut rest = text;
-    let (chunk, at) = loop {
-        match rest.split_first_chunk() {
-            Some((chunk, after)) => {
-                if bits(chunk, b'"') | bits(chunk, b'\\') != 0 {
-                    break (chunk, text.len() - rest.len());
-                }
-                rest = after;
-            }
-            // What of it was looked at before has no bit set.
-            None => break (last, text.len() - 16),
-        }
-    };
-    let quotes = bits(chunk, b'"');
-    let found = quotes | bits(chunk, b'\\');
-    let first = found & found.wrapping_neg();
-    let at = at + found.trailing_zeros() as usize;
-    if quotes & first != 0 { Some(at) } else { behind_escapes(text, at) }
+    let quote = find_far(text, b'"')?;
+    match quote.checked_sub(1).and_then(|before| text.get(before)) {
+        Some(b'\\') => behind_escapes(text, quote),
+        _ => Some(quote),
+    }
 }
 
-/// The same from a place on where a backslash stands.
+/// The same, if a backslash stands before the first quote.
 #[cold]
-fn behind_escapes(text: &[u8], mut at: usize) -> Option<usize> {
+fn behind_escapes(text: &[u8], mut quote: usize) -> Option<usize> {
+    let mut from = 0;
     loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some(at);
+        // Each run of backslashes belongs to one quote, so this stays linear.
+        let slashes = text[from..quote].iter().rev().take_while(|b| **b == b'\\').count();
+        if slashes % 2 == 0 {
+            return Some(quote);
         }
-        // A backslash, and what it escapes.
-        at += 2;
+        from = quote + 1;
+        quote = from + memchr(b'"', &text[from..])?;
     }
 }
 
@@ -181,29 +169,21 @@ impl Literal {
     /// What follows it at the start of `text`.
     #[inline(always)]
     pub(crate) fn strip<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
-        let fits = match text.first_chunk() {
-            Some(chunk) => (u64::from_le_bytes(*chunk) ^ self.word) & self.mask == 0,
-            None => self.ends(text),
-        };
-        match &self.long {
-            Some(long) if fits => text.strip_prefix(&**long),
-            _ if fits => text.get(self.len..),
-            _ => None,
+        match (text.first_chunk(), &self.long) {
+            (Some(chunk), None) => {
+                let differs = (u64::from_le_bytes(*chunk) ^ self.word) & self.mask != 0;
+                if differs { None } else { text.get(self.len..) }
+            }
+            (None, None) => self.strip_end(text),
+            (_, Some(long)) => text.strip_prefix(&**long),
         }
     }
 
-    /// Whether it starts a text of less than eight bytes.
-    #[inline(always)]
-    fn ends(&self, text: &[u8]) -> bool {
-        match text {
-            [] => self.len == 0,
-            [byte] => self.len == 0 || self.len == 1 && *byte == self.first(),
-            _ => {
-                let mut chunk = [0; 8];
-                chunk[..text.len()].copy_from_slice(text);
-                (u64::from_le_bytes(chunk) ^ self.word) & self.mask == 0
-            }
-        }
+    /// The same for a text of less than eight bytes.
+    #[inline(never)]
+    fn strip_end<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        let (start, rest) = text.split_at_checked(self.len)?;
+        start.iter().zip(self.word.to_le_bytes()).all(|(a, b)| *a == b).then_some(rest)
     }
 
     /// Where it stands first in `text`.
@@ -250,29 +230,36 @@ const V4_WINDOW: usize = 20;
 fn v4(chunk: &[u8; V4_WINDOW], len: usize) -> Option<Ipv4Addr> {
     // Past the last possible, so that there is always one to be found.
     const NONE: u32 = 1 << 16;
-    let dots = bits(chunk.first_chunk()?, b'.') & !(u32::MAX << len) | NONE;
-    let first = dots.trailing_zeros() as usize;
-    let dots = dots & (dots - 1) | NONE;
-    let second = dots.trailing_zeros() as usize;
-    let dots = dots & (dots - 1) | NONE;
-    let third = dots.trailing_zeros() as usize;
-    let (a, bad_a) = octet(chunk, 0, first);
-    let (b, bad_b) = octet(chunk, first + 1, second);
-    let (c, bad_c) = octet(chunk, second + 1, third);
-    // Where a fourth dot is left, this is not all digits.
-    let (d, bad_d) = octet(chunk, third + 1, len);
-    let good = (bad_a | bad_b | bad_c | bad_d) & 0x8080_8080 == 0 && (a | b | c | d) <= 255;
-    good.then(|| Ipv4Addr::from_bits(a << 24 | b << 16 | c << 8 | d))
-}
-
-/// One to three digits as a number; beside it something with the highest bit of a byte set if they are not.
-#[inline(always)]
-fn octet(chunk: &[u8; V4_WINDOW], start: usize, end: usize) -> (u32, u32) {
-    let start = start & 15;
-    let len = (end as u32).wrapping_sub(start as u32);
-    let wrong_len = u32::from(len.wrapping_sub(1) > 2) << 7;
-    let bytes = u32::from_le_bytes([chunk[start], chunk[start + 1], chunk[start + 2], chunk[start + 3]]);
-    let digits = (bytes ^ 0x3030_3030).wrapping_shl(32u32.wrapping_sub(len.wrapping_mul(8)));
-    let octet = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
-    (octet, digits.wrapping_add(0x7676_7676) | digits | wrong_len)
+    let dots = bits(chunk.first_chunk()?, b'.') & !(u32::MAX << len);
+    let after = |dots: u32| (dots | NONE).trailing_zeros() + 1;
+    let (b, dots) = (after(dots), dots & dots.wrapping_sub(1));
+    let (c, dots) = (after(dots), dots & dots.wrapping_sub(1));
+    let d = after(dots);
+    let end = len as u32 + 1;
+    // One to three digits each; none but the last can be empty without being taken for a dot.
+    let lens = [b - 1, (c - 1).wrapping_sub(b), (d - 1).wrapping_sub(c), (end - 1).wrapping_sub(d)];
+    if (lens[0] | lens[1] | lens[2] | lens[3]) > 3 || lens[3] == 0 {
+        return None;
+    }
+    let octet = |start: u32, len: u32| {
+        let start = start as usize & 15;
+        let bytes = [chunk[start], chunk[start + 1], chunk[start + 2], chunk[start + 3]];
+        u64::from((u32::from_le_bytes(bytes) ^ 0x3030_3030).wrapping_shl(32u32.wrapping_sub(8 * len)))
+    };
+    let first = octet(0, lens[0]) | octet(b, lens[1]) << 32;
+    let last = octet(c, lens[2]) | octet(d, lens[3]) << 32;
+    let not_digits = first.wrapping_add(0x7676_7676_7676_7676) | first;
+    let not_digits = not_digits | last.wrapping_add(0x7676_7676_7676_7676) | last;
+    // Of zero, hundreds, tens, ones: tens and ones are joined, and hundreds added.
+    const LOW: u64 = 0x0000_00ff_0000_00ff;
+    let join = |digits: u64| {
+        let twos = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+        (twos >> 16 & LOW) + (twos & LOW) * 100
+    };
+    let (first, last) = (join(first), join(last));
+    if not_digits & 0x8080_8080_8080_8080 != 0 || (first | last) & !LOW != 0 {
+        return None;
+    }
+    let octets = first | last << 16;
+    Some(Ipv4Addr::from(((octets | octets >> 24) as u32).to_le_bytes()))
 }

@@ -6,7 +6,7 @@ use memchr::memrchr;
 use toban_model::Time;
 use toban_model::event::Request;
 
-use super::{COMMON, Field, Plan, Role, Shape, Stamp, Step};
+use super::{Field, Plan, Role, Shape, Stamp, Step, USUAL};
 use crate::scan::{Scan, micros_of_fraction, number, v6};
 use crate::stamp::Dates;
 use crate::strftime::Partial;
@@ -56,8 +56,10 @@ impl Plan {
             Some(micros) => micros + i64::from(beside.partial.micros),
             None => beside.partial.assemble(dates)?,
         };
-        let held = if self.stamps_end { request.duration_us.unwrap_or(0) } else { 0 };
-        request.time = Time::from_micros(micros.saturating_sub_unsigned(held));
+        request.time = Time::from_micros(match request.duration_us {
+            Some(held) if self.stamps_end => micros.saturating_sub_unsigned(held),
+            _ => micros,
+        });
         self.names |= beside.name;
         Some(())
     }
@@ -71,21 +73,41 @@ impl Plan {
         beside: &mut Beside,
         dates: &mut Dates,
     ) -> Option<()> {
-        let mut steps = &*self.steps;
-        if let Some(common) = self.common {
-            for step in &steps[..common] {
-                rest = self.step(step, rest, request, beside, dates)?;
-            }
-            rest = self.step(&COMMON[0], rest, request, beside, dates)?;
-            rest = self.step(&COMMON[1], rest, request, beside, dates)?;
-            rest = self.step(&COMMON[2], rest, request, beside, dates)?;
-            rest = self.step(&COMMON[3], rest, request, beside, dates)?;
-            steps = &steps[common + COMMON.len()..];
-        }
-        for step in steps {
-            rest = self.step(step, rest, request, beside, dates)?;
+        for step in &self.steps {
+            rest = self.usual(step, rest, request, beside, dates)?;
         }
         rest.is_empty().then_some(())
+    }
+
+    /// [`Plan::step`], with a copy of its code for each usual step.
+    #[inline(always)]
+    fn usual<'a>(
+        &self,
+        step: &Step,
+        rest: &'a [u8],
+        request: &mut Request<'a>,
+        beside: &mut Beside,
+        dates: &mut Dates,
+    ) -> Option<&'a [u8]> {
+        match step.usual {
+            Some(0) => self.step(&USUAL[0], rest, request, beside, dates),
+            Some(1) => self.step(&USUAL[1], rest, request, beside, dates),
+            Some(2) => self.step(&USUAL[2], rest, request, beside, dates),
+            Some(3) => self.step(&USUAL[3], rest, request, beside, dates),
+            Some(4) => self.step(&USUAL[4], rest, request, beside, dates),
+            Some(5) => self.step(&USUAL[5], rest, request, beside, dates),
+            Some(6) => self.step(&USUAL[6], rest, request, beside, dates),
+            Some(7) => self.step(&USUAL[7], rest, request, beside, dates),
+            Some(8) => self.step(&USUAL[8], rest, request, beside, dates),
+            Some(9) => self.step(&USUAL[9], rest, request, beside, dates),
+            Some(10) => self.step(&USUAL[10], rest, request, beside, dates),
+            Some(11) => self.step(&USUAL[11], rest, request, beside, dates),
+            Some(12) => self.step(&USUAL[12], rest, request, beside, dates),
+            Some(13) => self.step(&USUAL[13], rest, request, beside, dates),
+            Some(14) => self.step(&USUAL[14], rest, request, beside, dates),
+            Some(15) => self.step(&USUAL[15], rest, request, beside, dates),
+            _ => self.step(step, rest, request, beside, dates),
+        }
     }
 
     /// Takes one field that `rest` starts with, to the first place where it can end; returns what follows it and its
@@ -257,8 +279,13 @@ impl Plan {
             Field::Target => request.path = path(request.method, present(text).unwrap_or_default()),
             Field::Protocol => request.protocol = present(text).unwrap_or_default(),
             Field::Status => {
-                let status = if text.len() == 3 { head.number() } else { None };
-                request.status = or_absent(status, text)?.map(|status| status as u16);
+                let status = match text {
+                    [a, b, c] if a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit() => {
+                        Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+                    }
+                    _ => None,
+                };
+                request.status = or_absent(status, text)?;
             }
             Field::Bytes => request.bytes = or_absent(head.number(), text)?,
             Field::Duration { unit_us } => {
@@ -333,7 +360,9 @@ pub(crate) fn take_request_line<'a>(request: &mut Request<'a>, line: &'a [u8]) {
     request.raw_request = line;
     let (method, rest) = match line.split_first_chunk() {
         // By far the most; other methods are looked at more closely.
-        Some((b"GET ", rest)) => (&line[..3], rest),
+        Some((start, rest)) if u32::from_le_bytes(*start) == u32::from_le_bytes(*b"GET ") => {
+            (&start[..3], rest)
+        }
         _ => {
             let (method, rest) = line.split_at(find(line, b' ').unwrap_or(line.len()));
             if !method.iter().all(|b| b.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(b)) {
@@ -351,8 +380,11 @@ pub(crate) fn take_request_line<'a>(request: &mut Request<'a>, line: &'a [u8]) {
 /// The target, and the protocol if that is what follows the last space.
 #[inline(always)]
 fn split_protocol(text: &[u8]) -> (&[u8], &[u8]) {
+    const HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
+    const HTTP_2: u64 = u64::from_le_bytes(*b" HTTP/2.");
     if let Some((target, protocol)) = text.split_last_chunk::<9>()
-        && matches!(protocol.first_chunk(), Some(b" HTTP/1." | b" HTTP/2."))
+        && let Some(start) = protocol.first_chunk()
+        && matches!(u64::from_le_bytes(*start), HTTP_1 | HTTP_2)
         && protocol[8] != b' '
     {
         return (target, &protocol[1..]);
