@@ -128,42 +128,85 @@ struct Step {
     shape: Shape,
     /// The literal behind the field.
     then: Literal,
-    /// Its place in [`USUAL`].
-    usual: Option<u8>,
 }
 
 impl Step {
     const fn new(field: Field, shape: Shape, then: Literal) -> Step {
-        Step { field, shape, then, usual: None }
+        Step { field, shape, then }
     }
 }
 
-/// The steps of usual formats. That they are known when toban itself is compiled halves the time that each takes; their
-/// numbers are those in `Plan::usual`.
-static USUAL: [Step; 16] = [
+/// Steps that follow each other in nearly all formats. Since they are known when toban itself is compiled, they take
+/// half the time of those that are looked up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Run {
+    /// The step of this number, whatever it is.
+    One(usize),
+    /// `%h %l `
+    Apache,
+    /// `$remote_addr - `
+    Nginx,
+    /// `%u [%t] "%r" %>s `
+    Request,
+    /// `%b "%{Referer}i" "`
+    Referer,
+    /// `%{User-Agent}i"` at the end of the line.
+    LastAgent,
+    /// `%{User-Agent}i" `
+    Agent,
+    /// `%D`
+    Micros,
+}
+
+static APACHE: [Step; 2] = [
     Step::new(Field::Address { role: Role::Both, names: true }, Shape::Word, Literal::short(b" ")),
-    Step::new(Field::Address { role: Role::Both, names: false }, Shape::Word, Literal::short(b" ")),
-    Step::new(Field::Address { role: Role::Both, names: false }, Shape::Word, Literal::short(b" - ")),
     Step::new(Field::Skip, Shape::Word, Literal::short(b" ")),
+];
+static NGINX: [Step; 1] =
+    [Step::new(Field::Address { role: Role::Both, names: false }, Shape::Word, Literal::short(b" - "))];
+static REQUEST: [Step; 4] = [
     Step::new(Field::User, Shape::Bare, Literal::short(b" [")),
     Step::new(Field::Time { stamp: Stamp::Clf, used: true }, Shape::Own, Literal::short(b"] \"")),
     Step::new(Field::Request, Shape::Quoted, Literal::short(b"\" ")),
     Step::new(Field::Status, Shape::Word, Literal::short(b" ")),
-    Step::new(Field::Bytes, Shape::Word, Literal::short(b" \"")),
-    Step::new(Field::Bytes, Shape::Word, Literal::short(b" ")),
-    Step::new(Field::Bytes, Shape::Rest, Literal::short(b"")),
-    Step::new(Field::Referer, Shape::Quoted, Literal::short(b"\" \"")),
-    Step::new(Field::Agent, Shape::Quoted, Literal::short(b"\"")),
-    Step::new(Field::Agent, Shape::Quoted, Literal::short(b"\" ")),
-    Step::new(Field::Duration { unit_us: 1 }, Shape::Rest, Literal::short(b"")),
-    Step::new(Field::Duration { unit_us: 1_000_000 }, Shape::Rest, Literal::short(b"")),
 ];
+static REFERER: [Step; 2] = [
+    Step::new(Field::Bytes, Shape::Word, Literal::short(b" \"")),
+    Step::new(Field::Referer, Shape::Quoted, Literal::short(b"\" \"")),
+];
+static LAST_AGENT: [Step; 1] = [Step::new(Field::Agent, Shape::Quoted, Literal::short(b"\""))];
+static AGENT: [Step; 1] = [Step::new(Field::Agent, Shape::Quoted, Literal::short(b"\" "))];
+static MICROS: [Step; 1] = [Step::new(Field::Duration { unit_us: 1 }, Shape::Rest, Literal::short(b""))];
+
+static RUNS: &[(Run, &[Step])] = &[
+    (Run::Apache, &APACHE),
+    (Run::Nginx, &NGINX),
+    (Run::Request, &REQUEST),
+    (Run::Referer, &REFERER),
+    (Run::LastAgent, &LAST_AGENT),
+    (Run::Agent, &AGENT),
+    (Run::Micros, &MICROS),
+];
+
+/// The runs that the steps are made of.
+fn runs(steps: &[Step]) -> Box<[Run]> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while at < steps.len() {
+        let known = RUNS.iter().find(|(_, known)| steps[at..].starts_with(known));
+        let (run, len) = known.map_or((Run::One(at), 1), |(run, known)| (*run, known.len()));
+        runs.push(run);
+        at += len;
+    }
+    runs.into()
+}
 
 /// A compiled format string.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     lead: Literal,
     steps: Box<[Step]>,
+    runs: Box<[Run]>,
     /// A stranger's text of uncertain end stands in front of an address.
     ambiguous: bool,
     escaped: bool,
@@ -216,12 +259,11 @@ impl Plan {
                     _ => Shape::Word,
                 };
                 stranger |= shape == Shape::Bare && piece.free;
-                let mut step = Step::new(piece.field, shape, Literal::new(&then));
-                step.usual = USUAL.iter().position(|usual| *usual == step).map(|at| at as u8);
-                step
+                Step::new(piece.field, shape, Literal::new(&then))
             })
             .collect();
-        Ok(Plan { lead: Literal::new(&lead), steps, ambiguous, escaped, stamps_end, names: false })
+        let runs = runs(&steps);
+        Ok(Plan { lead: Literal::new(&lead), steps, runs, ambiguous, escaped, stamps_end, names: false })
     }
 
     /// How many fields the format has: of two that fit, the one that knows more is the better.

@@ -6,7 +6,9 @@ use memchr::memrchr;
 use toban_model::Time;
 use toban_model::event::Request;
 
-use super::{Field, Plan, Role, Shape, Stamp, Step, USUAL};
+use super::{
+    AGENT, APACHE, Field, LAST_AGENT, MICROS, NGINX, Plan, REFERER, REQUEST, Role, Run, Shape, Stamp, Step,
+};
 use crate::scan::{Scan, micros_of_fraction, number, v6};
 use crate::stamp::Dates;
 use crate::strftime::Partial;
@@ -73,41 +75,25 @@ impl Plan {
         beside: &mut Beside,
         dates: &mut Dates,
     ) -> Option<()> {
-        for step in &self.steps {
-            rest = self.usual(step, rest, request, beside, dates)?;
+        // Written out, since the compiler unrolls no loop as large as this, and then what is known of each step is lost.
+        macro_rules! follow {
+            ($($step:expr),+) => {{
+                $(rest = self.step($step, rest, request, beside, dates)?;)+
+            }};
+        }
+        for run in &self.runs {
+            match run {
+                Run::One(at) => follow!(self.steps.get(*at)?),
+                Run::Apache => follow!(&APACHE[0], &APACHE[1]),
+                Run::Nginx => follow!(&NGINX[0]),
+                Run::Request => follow!(&REQUEST[0], &REQUEST[1], &REQUEST[2], &REQUEST[3]),
+                Run::Referer => follow!(&REFERER[0], &REFERER[1]),
+                Run::LastAgent => follow!(&LAST_AGENT[0]),
+                Run::Agent => follow!(&AGENT[0]),
+                Run::Micros => follow!(&MICROS[0]),
+            }
         }
         rest.is_empty().then_some(())
-    }
-
-    /// [`Plan::step`], with a copy of its code for each usual step.
-    #[inline(always)]
-    fn usual<'a>(
-        &self,
-        step: &Step,
-        rest: &'a [u8],
-        request: &mut Request<'a>,
-        beside: &mut Beside,
-        dates: &mut Dates,
-    ) -> Option<&'a [u8]> {
-        match step.usual {
-            Some(0) => self.step(&USUAL[0], rest, request, beside, dates),
-            Some(1) => self.step(&USUAL[1], rest, request, beside, dates),
-            Some(2) => self.step(&USUAL[2], rest, request, beside, dates),
-            Some(3) => self.step(&USUAL[3], rest, request, beside, dates),
-            Some(4) => self.step(&USUAL[4], rest, request, beside, dates),
-            Some(5) => self.step(&USUAL[5], rest, request, beside, dates),
-            Some(6) => self.step(&USUAL[6], rest, request, beside, dates),
-            Some(7) => self.step(&USUAL[7], rest, request, beside, dates),
-            Some(8) => self.step(&USUAL[8], rest, request, beside, dates),
-            Some(9) => self.step(&USUAL[9], rest, request, beside, dates),
-            Some(10) => self.step(&USUAL[10], rest, request, beside, dates),
-            Some(11) => self.step(&USUAL[11], rest, request, beside, dates),
-            Some(12) => self.step(&USUAL[12], rest, request, beside, dates),
-            Some(13) => self.step(&USUAL[13], rest, request, beside, dates),
-            Some(14) => self.step(&USUAL[14], rest, request, beside, dates),
-            Some(15) => self.step(&USUAL[15], rest, request, beside, dates),
-            _ => self.step(step, rest, request, beside, dates),
-        }
     }
 
     /// Takes one field that `rest` starts with, to the first place where it can end; returns what follows it and its
