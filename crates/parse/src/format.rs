@@ -6,7 +6,7 @@ use toban_model::{LogDialect, LogRole, LogSource};
 use crate::formats::{
     ALL, ReadLine, Reader, apache_access, apache_error, kernel, nginx_access, nginx_error, php_fpm,
 };
-use crate::plan::Plan;
+use crate::plan::{BLANK, Plan};
 use crate::scan::bare_line;
 use crate::stamp::{Clock, Dates};
 use crate::{Error, FORMAT_BYTES_MAX};
@@ -141,23 +141,34 @@ impl Format {
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let line = bare_line(line);
         let dates = &mut self.dates;
+        // One variable for all that is returned, so that a request is written to where the caller has room for it.
+        let mut event = None;
         match &mut self.inner {
-            Inner::Access(plan) => plan.read(line, dates).map(Event::Request),
-            Inner::Lines(read) => read(line, dates),
-            Inner::Records(reader) => reader.read(line, dates),
+            Inner::Access(plan) => {
+                if let Event::Request(request) = event.insert(Event::Request(BLANK))
+                    && plan.read(line, dates, request).is_none()
+                {
+                    event = None;
+                }
+            }
+            Inner::Lines(read) => event = read(line, dates),
+            Inner::Records(reader) => event = reader.read(line, dates),
         }
+        event
     }
 
     /// The same for a log of requests alone, for the loop where every nanosecond counts.
     #[inline]
     pub fn request<'a>(&'a mut self, line: &'a [u8]) -> Option<Request<'a>> {
+        let mut request = None;
         if let Inner::Access(plan) = &mut self.inner {
-            return plan.read(bare_line(line), &mut self.dates);
+            if plan.read(bare_line(line), &mut self.dates, request.insert(BLANK)).is_none() {
+                request = None;
+            }
+        } else if let Some(Event::Request(found)) = self.parse(line) {
+            request = Some(found);
         }
-        match self.parse(line) {
-            Some(Event::Request(request)) => Some(request),
-            _ => None,
-        }
+        request
     }
 
     /// The id of the unit that reads it: `apache-access`, `php-fpm`…

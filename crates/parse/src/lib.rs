@@ -17,6 +17,7 @@ mod show;
 mod stamp;
 mod strftime;
 mod syslog;
+mod window;
 
 pub use error::Error;
 pub use format::{Format, sniff};

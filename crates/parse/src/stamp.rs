@@ -110,14 +110,14 @@ pub(crate) fn offset(bytes: &[u8]) -> Option<i32> {
 pub(crate) struct Dates {
     clock: Clock,
     /// The date to the minute and the offset of the last common-log-format stamp, and the epoch seconds they mean.
-    clf: ([u8; 16], [u8; 2], [u8; 6], i64),
+    clf: ([u64; 3], u64, i64),
     /// The last local minute (as if UTC) and the epoch seconds it means.
     local: Option<(i64, i64)>,
 }
 
 impl Dates {
     pub(crate) fn new(clock: &Clock) -> Self {
-        Dates { clock: clock.clone(), clf: ([0; 16], [0; 2], [0; 6], 0), local: None }
+        Dates { clock: clock.clone(), clf: ([0; 3], 0, 0), local: None }
     }
 
     pub(crate) fn set_clock(&mut self, clock: &Clock) {
@@ -127,15 +127,15 @@ impl Dates {
     /// `22/Nov/2026:01:23:44 +0000`, which is always 26 bytes.
     #[inline]
     pub(crate) fn clf(&mut self, bytes: &[u8; 26]) -> Option<i64> {
-        // In pieces as wide as a register, since eighteen bytes at once are compared by a call.
-        let (minute, rest) = bytes.split_first_chunk::<16>()?;
-        let (unit, rest) = rest.split_first_chunk::<2>()?;
-        let zone = bytes.last_chunk::<6>()?;
-        if *minute != self.clf.0 || *unit != self.clf.1 || *zone != self.clf.2 {
-            self.clf = (*minute, *unit, *zone, clf_minute(bytes)?);
+        // In pieces as wide as a register, two of which overlap.
+        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let minute = [word(0)?, word(8)?, word(10)?];
+        let rest = word(18)?;
+        if minute != self.clf.0 || rest >> 16 != self.clf.1 {
+            self.clf = (minute, rest >> 16, clf_minute(bytes)?);
         }
-        let second = two(&rest[..2])?;
-        (second <= 60).then(|| (self.clf.3 + i64::from(second)) * 1_000_000)
+        let second = two(&bytes[18..20])?;
+        (second <= 60).then(|| (self.clf.2 + i64::from(second)) * 1_000_000)
     }
 
     /// A local date in the clock's zone. Of an hour that comes twice it is the first, of one that does not come the

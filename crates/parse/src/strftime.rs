@@ -4,10 +4,10 @@ use crate::scan::{micros_of_fraction, number, two};
 use crate::stamp::{Civil, Dates, day_padded, month, offset};
 
 /// A strftime format, compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Strftime(Box<[Item]>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Item {
     Literal(u8),
     Year,

@@ -49,7 +49,7 @@ fn unquoted(string: &str) -> &str {
     let Some(rest) = string.trim().strip_prefix("LogFormat ") else { return string };
     let rest = rest.trim_start();
     let Some(inside) = rest.strip_prefix('"') else { return rest };
-    match crate::scan::unescaped_quote(inside.as_bytes()) {
+    match crate::window::unescaped_quote(inside.as_bytes()) {
         Some(end) => &inside[..end],
         None => inside,
     }
@@ -323,7 +323,7 @@ fn row(mut rest: &[u8]) -> Vec<Column> {
     loop {
         let (column, len) = match rest.strip_prefix(b"\"") {
             Some(inside) => {
-                let Some(len) = crate::scan::unescaped_quote(inside) else { break };
+                let Some(len) = crate::window::unescaped_quote(inside) else { break };
                 let first = inside[..len].split(|b| *b == b',').next().unwrap_or_default();
                 (Column::Quoted { addresses: crate::scan::address(first).is_some() }, len + 2)
             }

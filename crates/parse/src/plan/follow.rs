@@ -6,73 +6,114 @@ use memchr::memrchr;
 use toban_model::Time;
 use toban_model::event::Request;
 
-use super::{Field, Plan, Role, Shape, Stamp, Step};
-use crate::scan::{Head, find, number, unescaped_quote};
+use super::{
+    AGENT, APACHE, Field, LAST_AGENT, MICROS, NGINX, Plan, REFERER, REQUEST, Role, Run, Shape, Stamp, Step,
+};
+use crate::scan::{Scan, micros_of_fraction, number, v6};
 use crate::stamp::Dates;
 use crate::strftime::Partial;
+use crate::window::{Head, find, find_far, unescaped_quote};
 
 /// How often one line may be tried anew where a field's end is not certain. A line that needs more is not one of this
 /// format; without the limit a line of spaces would cost the square of its length.
 const RETRIES_MAX: u32 = 1024;
 
-/// What is read of a line so far.
+/// What is read of a line so far, beside the request itself.
 #[derive(Clone, Copy)]
-struct Reading<'a> {
-    request: Request<'a>,
+struct Beside {
     time: Option<i64>,
     partial: Partial,
     name: bool,
 }
 
-const BLANK_READING: Reading<'static> =
-    Reading { request: BLANK, time: None, partial: Partial::BLANK, name: false };
+impl Beside {
+    const BLANK: Beside = Beside { time: None, partial: Partial::BLANK, name: false };
+}
+
+/// A way to read a line.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    request: Request<'a>,
+    beside: Beside,
+}
 
 impl Plan {
-    /// Reads one line.
+    /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
+    ///
+    /// A request is too large to be handed from one to the next: that would take a tenth of the time.
     #[inline]
-    pub(crate) fn read<'a>(&mut self, line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
+    pub(crate) fn read<'a>(
+        &mut self,
+        line: &'a [u8],
+        dates: &mut Dates,
+        request: &mut Request<'a>,
+    ) -> Option<()> {
         let rest = self.lead.strip(line)?;
-        let mut reading = BLANK_READING;
-        if self.ambiguous {
-            reading = self.agreed(rest, dates)?;
-        } else if self.straight(rest, &mut reading, dates).is_none() {
-            reading = self.retried(rest, dates)?;
+        let mut beside = Beside::BLANK;
+        if self.ambiguous || self.straight(rest, request, &mut beside, dates).is_none() {
+            let reading = self.retried(rest, dates)?;
+            (*request, beside) = (reading.request, reading.beside);
         }
-        let micros = match reading.time {
-            Some(micros) => micros + i64::from(reading.partial.micros),
-            None => reading.partial.assemble(dates)?,
+        let micros = match beside.time {
+            Some(micros) => micros + i64::from(beside.partial.micros),
+            None => beside.partial.assemble(dates)?,
         };
-        let held = if self.stamps_end { reading.request.duration_us.unwrap_or(0) } else { 0 };
-        reading.request.time = Time::from_micros(micros.saturating_sub_unsigned(held));
-        self.names |= reading.name;
-        Some(reading.request)
+        request.time = Time::from_micros(match request.duration_us {
+            Some(held) if self.stamps_end => micros.saturating_sub_unsigned(held),
+            _ => micros,
+        });
+        self.names |= beside.name;
+        Some(())
     }
 
     /// Every field ends at the first place where it can.
-    #[inline]
-    fn straight<'a>(&self, mut rest: &'a [u8], reading: &mut Reading<'a>, dates: &mut Dates) -> Option<()> {
-        for step in &self.steps {
-            rest = self.step(step, rest, reading, dates)?;
+    #[inline(always)]
+    fn straight<'a>(
+        &self,
+        mut rest: &'a [u8],
+        request: &mut Request<'a>,
+        beside: &mut Beside,
+        dates: &mut Dates,
+    ) -> Option<()> {
+        // Written out, since the compiler unrolls no loop as large as this, and then what is known of each step is lost.
+        macro_rules! follow {
+            ($($step:expr),+) => {{
+                $(rest = self.step($step, rest, request, beside, dates)?;)+
+            }};
+        }
+        for run in &self.runs {
+            match run {
+                Run::One(at) => follow!(self.steps.get(*at)?),
+                Run::Apache => follow!(&APACHE[0], &APACHE[1]),
+                Run::Nginx => follow!(&NGINX[0]),
+                Run::Request => follow!(&REQUEST[0], &REQUEST[1], &REQUEST[2], &REQUEST[3]),
+                Run::Referer => follow!(&REFERER[0], &REFERER[1]),
+                Run::LastAgent => follow!(&LAST_AGENT[0]),
+                Run::Agent => follow!(&AGENT[0]),
+                Run::Micros => follow!(&MICROS[0]),
+            }
         }
         rest.is_empty().then_some(())
     }
 
-    /// Takes one field that `rest` starts with, to the first place where it can end, and steps over what is behind it.
-    #[inline]
+    /// Takes one field that `rest` starts with, to the first place where it can end; returns what follows it and its
+    /// literal.
+    #[inline(always)]
     fn step<'a>(
         &self,
         step: &Step,
         rest: &'a [u8],
-        reading: &mut Reading<'a>,
+        request: &mut Request<'a>,
+        beside: &mut Beside,
         dates: &mut Dates,
     ) -> Option<&'a [u8]> {
         let len = match step.shape {
             Shape::Own => {
                 let Field::Time { stamp, used } = &step.field else { return None };
                 if *used {
-                    stamp.read(rest, reading, dates)?
+                    stamp.read(rest, beside, dates)?
                 } else {
-                    stamp.read(rest, &mut reading.clone(), dates)?
+                    stamp.read(rest, &mut beside.clone(), dates)?
                 }
             }
             Shape::Word => find(rest, step.then.first())?,
@@ -81,19 +122,29 @@ impl Plan {
             Shape::Rest => rest.len(),
         };
         let after = step.then.strip(rest.get(len..)?)?;
-        self.take(&step.field, Head { rest, len }, reading)?;
+        self.take(&step.field, Head { rest, len }, request, beside)?;
         Some(after)
     }
 
     /// The first reading that fits, for a line that does not fit straight.
     #[cold]
     fn retried<'a>(&self, line: &'a [u8], dates: &mut Dates) -> Option<Reading<'a>> {
+        if self.ambiguous {
+            return self.agreed(line, dates);
+        }
         let mut first = None;
         let mut retries = RETRIES_MAX;
-        self.walk(0, line, BLANK_READING, dates, &mut retries, &mut |reading| {
-            first = Some(reading);
-            false
-        });
+        self.walk(
+            0,
+            line,
+            Reading { request: BLANK, beside: Beside::BLANK },
+            dates,
+            &mut retries,
+            &mut |reading| {
+                first = Some(reading);
+                false
+            },
+        );
         first
     }
 
@@ -102,22 +153,29 @@ impl Plan {
         let mut first: Option<Reading<'a>> = None;
         let mut agree = true;
         let mut retries = RETRIES_MAX;
-        self.walk(0, line, BLANK_READING, dates, &mut retries, &mut |reading| match &first {
-            None => {
-                first = Some(reading);
-                true
-            }
-            Some(known) => {
-                let (one, other) = (&known.request, &reading.request);
-                agree = one.peer == other.peer && one.client == other.client;
-                agree
-            }
-        });
+        self.walk(
+            0,
+            line,
+            Reading { request: BLANK, beside: Beside::BLANK },
+            dates,
+            &mut retries,
+            &mut |reading| match &first {
+                None => {
+                    first = Some(reading);
+                    true
+                }
+                Some(known) => {
+                    let (one, other) = (&known.request, &reading.request);
+                    agree = one.peer == other.peer && one.client == other.client;
+                    agree
+                }
+            },
+        );
         let mut reading = first?;
         if !agree || retries == 0 {
             reading.request.peer = None;
             reading.request.client = None;
-            reading.name = false;
+            reading.beside.name = false;
         }
         Some(reading)
     }
@@ -136,15 +194,17 @@ impl Plan {
         while let Some(step) = self.steps.get(index) {
             index += 1;
             if step.shape != Shape::Bare {
-                let Some(after) = self.step(step, rest, &mut reading, dates) else { return true };
+                let Reading { request, beside } = &mut reading;
+                let Some(after) = self.step(step, rest, request, beside, dates) else { return true };
                 rest = after;
                 continue;
             }
             // A server that escapes quotes writes none inside a field.
             let limit = if self.escaped { unescaped_quote(rest) } else { None }.unwrap_or(rest.len());
-            let mut len = 0;
-            while let Some(distance) = rest.get(len..).and_then(|rest| step.then.find(rest)) {
-                len += distance;
+            let mut from = 0;
+            while let Some(distance) = rest.get(from..).and_then(|rest| step.then.find(rest)) {
+                let len = from + distance;
+                from = len + 1;
                 if len > limit {
                     break;
                 }
@@ -153,12 +213,13 @@ impl Plan {
                     return false;
                 }
                 let mut branch = reading;
-                if self.take(&step.field, Head { rest, len }, &mut branch).is_some()
-                    && !self.walk(index, &rest[len + step.then.len()..], branch, dates, retries, found)
+                let Reading { request, beside } = &mut branch;
+                if let Some(after) = step.then.strip(&rest[len..])
+                    && self.take(&step.field, Head { rest, len }, request, beside).is_some()
+                    && !self.walk(index, after, branch, dates, retries, found)
                 {
                     return false;
                 }
-                len += 1;
             }
             return true;
         }
@@ -166,34 +227,55 @@ impl Plan {
     }
 
     /// Puts a field's text where it belongs; `None` if it cannot be such a field.
-    #[inline]
-    fn take<'a>(&self, field: &Field, head: Head<'a>, reading: &mut Reading<'a>) -> Option<()> {
-        let request = &mut reading.request;
+    #[inline(always)]
+    fn take<'a>(
+        &self,
+        field: &Field,
+        head: Head<'a>,
+        request: &mut Request<'a>,
+        beside: &mut Beside,
+    ) -> Option<()> {
         let text = head.text();
         match field {
             Field::Skip | Field::Query => {}
             Field::SkipNumber => {
-                optional(text, || text.iter().all(u8::is_ascii_digit).then_some(()))?;
+                if !text.iter().all(u8::is_ascii_digit) {
+                    absent(text)?;
+                }
             }
-            Field::Address { role, names } => match head.address() {
-                Some(_) if *names && self.names => {}
-                Some(address) => name(request, *role, address),
-                None if *names => reading.name |= text != b"-" && !text.starts_with(b"unix:"),
-                None if text == b"-" || text.starts_with(b"unix:") => {}
-                None => return None,
-            },
+            Field::Address { role, names } => {
+                // Of two branches, so that the usual one puts four bytes in their place instead of copying seventeen.
+                if let Some(address) = head.v4() {
+                    if !(*names && self.names) {
+                        name(request, *role, IpAddr::V4(address));
+                    }
+                    return Some(());
+                }
+                match v6(text) {
+                    Some(_) if *names && self.names => {}
+                    Some(address) => name(request, *role, address),
+                    None if *names => beside.name |= text != b"-" && !text.starts_with(b"unix:"),
+                    None if text == b"-" || text.starts_with(b"unix:") => {}
+                    None => return None,
+                }
+            }
             Field::Forwarded => request.forwarded = present(text),
             Field::Request => take_request_line(request, text),
             Field::Method => request.method = present(text).unwrap_or_default(),
             Field::Target => request.path = path(request.method, present(text).unwrap_or_default()),
             Field::Protocol => request.protocol = present(text).unwrap_or_default(),
             Field::Status => {
-                let status = optional(text, || if text.len() == 3 { head.number() } else { None })?;
-                request.status = status.map(|status| status as u16);
+                let status = match text {
+                    [a, b, c] if a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit() => {
+                        Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+                    }
+                    _ => None,
+                };
+                request.status = or_absent(status, text)?;
             }
-            Field::Bytes => request.bytes = optional(text, || head.number())?,
+            Field::Bytes => request.bytes = or_absent(head.number(), text)?,
             Field::Duration { unit_us } => {
-                request.duration_us = optional(text, || head.micros(*unit_us))?;
+                request.duration_us = or_absent(head.micros(*unit_us), text)?;
             }
             Field::Agent => request.agent = present(text),
             Field::Referer => request.referer = present(text),
@@ -208,32 +290,33 @@ impl Plan {
 
 impl Stamp {
     /// Reads the stamp that `rest` starts with; returns its length.
-    #[inline]
-    fn read(&self, rest: &[u8], reading: &mut Reading<'_>, dates: &mut Dates) -> Option<usize> {
-        match self {
+    #[inline(always)]
+    fn read(&self, rest: &[u8], beside: &mut Beside, dates: &mut Dates) -> Option<usize> {
+        let len = match self {
             Stamp::Clf => {
-                reading.time = Some(dates.clf(rest.first_chunk::<26>()?)?);
-                Some(26)
+                beside.time = Some(dates.clf(rest.first_chunk::<26>()?)?);
+                26
             }
             Stamp::Iso => {
-                let mut scan = crate::scan::Scan::new(rest);
-                reading.time = Some(crate::stamp::iso(&mut scan, dates)?.as_micros());
-                Some(rest.len() - scan.rest.len())
+                let mut scan = Scan::new(rest);
+                beside.time = Some(crate::stamp::iso(&mut scan, dates)?.as_micros());
+                rest.len() - scan.rest.len()
             }
             Stamp::Epoch { unit_us } => {
                 let digits = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
                 // Any later than this is no date of a log, and would not fit the arithmetic that follows.
                 let micros =
                     Head { rest, len: digits }.micros(*unit_us).filter(|micros| *micros < 1 << 60)?;
-                reading.time = Some(i64::try_from(micros).ok()?);
-                Some(digits)
+                beside.time = Some(i64::try_from(micros).ok()?);
+                digits
             }
             Stamp::Fraction { digits } => {
-                reading.partial.micros = crate::scan::micros_of_fraction(rest.get(..*digits)?)?;
-                Some(*digits)
+                beside.partial.micros = micros_of_fraction(rest.get(..*digits)?)?;
+                *digits
             }
-            Stamp::Strftime(format) => format.read(rest, &mut reading.partial),
-        }
+            Stamp::Strftime(format) => format.read(rest, &mut beside.partial)?,
+        };
+        Some(len)
     }
 }
 
@@ -257,13 +340,15 @@ pub(crate) const BLANK: Request<'static> = Request {
 };
 
 /// Splits a request line. It is a stranger's: TLS, another protocol, or nothing leave only `raw_request`.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_request_line<'a>(request: &mut Request<'a>, line: &'a [u8]) {
     let Some(line) = present(line) else { return };
     request.raw_request = line;
-    let (method, rest) = match line {
-        // By far the most; the rest of the methods are looked at more closely.
-        [b'G', b'E', b'T', b' ', rest @ ..] => (&line[..3], rest),
+    let (method, rest) = match line.split_first_chunk() {
+        // By far the most; other methods are looked at more closely.
+        Some((start, rest)) if u32::from_le_bytes(*start) == u32::from_le_bytes(*b"GET ") => {
+            (&start[..3], rest)
+        }
         _ => {
             let (method, rest) = line.split_at(find(line, b' ').unwrap_or(line.len()));
             if !method.iter().all(|b| b.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(b)) {
@@ -278,28 +363,34 @@ pub(crate) fn take_request_line<'a>(request: &mut Request<'a>, line: &'a [u8]) {
     request.path = path(method, target);
 }
 
-/// The target and the protocol behind it, which is what follows the last space.
-#[inline]
+/// The target, and the protocol if that is what follows the last space.
+#[inline(always)]
 fn split_protocol(text: &[u8]) -> (&[u8], &[u8]) {
-    let space = match text {
-        // `HTTP/1.1`, by its length.
-        [.., b' ', b'H', b'T', b'T', b'P', b'/', _, b'.', minor] if *minor != b' ' => text.len() - 9,
-        _ => match memrchr(b' ', text) {
-            Some(space) if text[space + 1..].starts_with(b"HTTP/") => space,
-            _ => return (text, b""),
-        },
-    };
-    (&text[..space], &text[space + 1..])
-}
-
-#[inline]
-fn path<'a>(method: &[u8], target: &'a [u8]) -> &'a [u8] {
-    if method == b"CONNECT" {
-        return target;
+    const HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
+    const HTTP_2: u64 = u64::from_le_bytes(*b" HTTP/2.");
+    if let Some((target, protocol)) = text.split_last_chunk::<9>()
+        && let Some(start) = protocol.first_chunk()
+        && matches!(u64::from_le_bytes(*start), HTTP_1 | HTTP_2)
+        && protocol[8] != b' '
+    {
+        return (target, &protocol[1..]);
     }
-    &target[..find(target, b'?').unwrap_or(target.len())]
+    match memrchr(b' ', text) {
+        Some(space) if text[space + 1..].starts_with(b"HTTP/") => (&text[..space], &text[space + 1..]),
+        _ => (text, b""),
+    }
 }
 
+/// A target without its query.
+#[inline(always)]
+fn path<'a>(method: &[u8], target: &'a [u8]) -> &'a [u8] {
+    match find_far(target, b'?') {
+        Some(query) if method != b"CONNECT" => &target[..query],
+        _ => target,
+    }
+}
+
+#[inline(always)]
 fn name(request: &mut Request<'_>, role: Role, address: IpAddr) {
     if role != Role::Client {
         request.peer = Some(address);
@@ -310,7 +401,7 @@ fn name(request: &mut Request<'_>, role: Role, address: IpAddr) {
 }
 
 /// Text that is there: not `-`, not empty.
-#[inline]
+#[inline(always)]
 fn present(text: &[u8]) -> Option<&[u8]> {
     match text {
         [] | [b'-'] => None,
@@ -318,13 +409,21 @@ fn present(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A value that may be absent (`-` or empty). The outer `None` says that it is neither absent nor a value.
-#[inline]
-fn optional<T>(text: &[u8], value: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
+/// A value, or that there is none (`-` or empty). The outer `None` says that it is neither.
+#[inline(always)]
+fn or_absent<T>(value: Option<T>, text: &[u8]) -> Option<Option<T>> {
+    if value.is_none() {
+        absent(text)?;
+    }
+    Some(value)
+}
+
+/// `None` if something stands there that should be a value.
+fn absent(text: &[u8]) -> Option<()> {
     match text {
-        [] | [b'-'] => Some(None),
+        [] | [b'-'] => Some(()),
         // A clock that was set back makes a duration negative.
-        [b'-', rest @ ..] if number(rest).is_some() => Some(None),
-        _ => value().map(Some),
+        [b'-', rest @ ..] => number(rest).map(|_| ()),
+        _ => None,
     }
 }
