@@ -11,6 +11,8 @@
 mod error;
 mod format;
 pub mod formats;
+mod http;
+mod json;
 mod plan;
 mod scan;
 mod show;

@@ -9,6 +9,7 @@ use crate::{Clock, Error, Format};
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod haproxy_http;
+pub(crate) mod json_access;
 pub(crate) mod kernel;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
@@ -19,6 +20,7 @@ pub static ALL: &[&Unit] = &[
     &apache_access::UNIT,
     &nginx_access::UNIT,
     &haproxy_http::UNIT,
+    &json_access::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
     &php_fpm::UNIT,
