@@ -9,6 +9,7 @@ use crate::{Clock, Error, Format};
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod haproxy_http;
+pub(crate) mod haproxy_tcp;
 pub(crate) mod json_access;
 pub(crate) mod kernel;
 pub(crate) mod nginx_access;
@@ -20,6 +21,7 @@ pub static ALL: &[&Unit] = &[
     &apache_access::UNIT,
     &nginx_access::UNIT,
     &haproxy_http::UNIT,
+    &haproxy_tcp::UNIT,
     &json_access::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
