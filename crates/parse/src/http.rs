@@ -43,3 +43,22 @@ pub(crate) fn take_url<'a>(request: &mut Request<'a>, url: &'a [u8]) {
     request.host = present(host);
     take_target(request, if request.method == b"CONNECT" { host } else { target });
 }
+
+/// Takes apart a request line whose target is a URL that the server itself put together.
+pub(crate) fn take_url_line<'a>(request: &mut Request<'a>, line: &'a [u8]) {
+    let (method, rest) = line.split_at(memchr(b' ', line).unwrap_or(line.len()));
+    // `- http://www.example.jp:80- -` where none came.
+    let Some(method) = present(method) else { return };
+    request.raw_request = line;
+    if !method.iter().all(|b| b.is_ascii_uppercase() || b"-_".contains(b)) {
+        return;
+    }
+    request.method = method;
+    let rest = rest.trim_ascii();
+    let (url, protocol) = match memchr::memrchr(b' ', rest) {
+        Some(space) => (&rest[..space], &rest[space + 1..]),
+        None => (rest, &b""[..]),
+    };
+    request.protocol = present(protocol).unwrap_or_default();
+    take_url(request, url);
+}

@@ -6,6 +6,7 @@ use toban_model::event::Event;
 use crate::stamp::Dates;
 use crate::{Clock, Error, Format};
 
+pub(crate) mod alb;
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod haproxy_http;
@@ -15,6 +16,7 @@ pub(crate) mod kernel;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod squid;
 
 /// All formats. When two fit a log equally well, the first one is taken.
 pub static ALL: &[&Unit] = &[
@@ -23,6 +25,8 @@ pub static ALL: &[&Unit] = &[
     &haproxy_http::UNIT,
     &haproxy_tcp::UNIT,
     &json_access::UNIT,
+    &squid::UNIT,
+    &alb::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
     &php_fpm::UNIT,
