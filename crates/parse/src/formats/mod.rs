@@ -9,6 +9,7 @@ use crate::{Clock, Error, Format};
 pub(crate) mod alb;
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
+pub(crate) mod cloudfront;
 pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
 pub(crate) mod json_access;
@@ -17,6 +18,7 @@ pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
 pub(crate) mod squid;
+pub(crate) mod w3c;
 
 /// All formats. When two fit a log equally well, the first one is taken.
 pub static ALL: &[&Unit] = &[
@@ -27,6 +29,8 @@ pub static ALL: &[&Unit] = &[
     &json_access::UNIT,
     &squid::UNIT,
     &alb::UNIT,
+    &cloudfront::UNIT,
+    &w3c::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
     &php_fpm::UNIT,
@@ -149,7 +153,11 @@ pub(crate) mod tests {
     fn names_are_unique_and_kebab_case() {
         let mut seen = BTreeSet::new();
         for unit in ALL {
-            assert!(unit.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", unit.id);
+            assert!(
+                unit.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                unit.id
+            );
         }
         for name in names() {
             assert!(seen.insert(name), "{name} twice");
