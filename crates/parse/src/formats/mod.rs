@@ -14,6 +14,7 @@ pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
 pub(crate) mod json_access;
 pub(crate) mod kernel;
+pub(crate) mod lighttpd_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
@@ -33,6 +34,7 @@ pub static ALL: &[&Unit] = &[
     &w3c::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
+    &lighttpd_error::UNIT,
     &php_fpm::UNIT,
     &kernel::UNIT,
 ];
