@@ -12,6 +12,14 @@ pub enum Error {
         /// What was given.
         name: String,
     },
+    /// What a user says of a JSON log's names.
+    #[error("behind json: stands {found:?}; {expected} would be right")]
+    Mapping {
+        /// What stands there.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
     /// A directive that is not finished or cannot be one.
     #[error("at byte {at} of the format, {found:?} is no complete directive; {expected} would be right")]
     Directive {

@@ -4,7 +4,8 @@ use toban_model::event::{Event, Request};
 use toban_model::{LogDialect, LogRole, LogSource};
 
 use crate::formats::{
-    ALL, ReadLine, Reader, apache_access, apache_error, kernel, nginx_access, nginx_error, php_fpm,
+    ALL, ReadLine, Reader, apache_access, apache_error, json_access, kernel, nginx_access, nginx_error,
+    php_fpm,
 };
 use crate::plan::{BLANK, Plan};
 use crate::scan::bare_line;
@@ -45,7 +46,7 @@ impl Clone for Inner {
 
 impl Format {
     /// From what a person wrote behind `--log FILE=`: a format's id (`php-fpm`), a nickname (`combined`), a LogFormat
-    /// string (with `%`) or a log_format string (with `$`).
+    /// string (with `%`), a log_format string (with `$`), or the names of a JSON log's fields (`json:time=ts,client=ip`).
     pub fn from_name_or_string(text: &str, clock: &Clock) -> Result<Format, Error> {
         let text = text.trim();
         for unit in ALL {
@@ -58,7 +59,11 @@ impl Format {
                 return unit.compile(string, clock).map(|format| format.called(name));
             }
         }
-        if text.contains('%') {
+        if let Some(mapping) = text.strip_prefix("json:") {
+            bounded(text)?;
+            let reader = json_access::JsonReader::mapped(mapping)?;
+            Ok(Format::records(json_access::UNIT.id, Box::new(reader), clock).called(text))
+        } else if text.contains('%') {
             Format::apache(text, false, clock)
         } else if text.contains('$') {
             Format::nginx(text, false, clock)

@@ -8,9 +8,12 @@
 //! What is deliberately absent: any judgement of what a line means for the host, and any search for addresses. An
 //! address is what stands in the server's own field.
 
+mod columns;
 mod error;
 mod format;
 pub mod formats;
+mod http;
+mod json;
 mod plan;
 mod scan;
 mod show;

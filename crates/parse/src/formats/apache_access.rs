@@ -20,6 +20,12 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("vhost_combined", r#"%v:%p %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
     ("vhost_combined-us", r#"%v:%p %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#),
     ("vhost_common", r#"%v %h %l %u %t "%r" %>s %b"#),
+    // lighttpd's own, and Traefik's `common`, which are written in the same words.
+    ("lighttpd", r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
+    (
+        "traefik",
+        r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %k "%{router}n" "%{server}n" %{ms}Tms"#,
+    ),
 ];
 
 pub(crate) const UNIT: Unit = Unit {
@@ -230,6 +236,7 @@ fn candidates(lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
         .iter()
         .filter(|(name, _)| match (*name, columns.as_deref()) {
             ("combined-us", columns) => columns.is_some_and(has_micros),
+            ("lighttpd", _) => lines.iter().any(|line| has_host(line)),
             ("combined-s", columns) => matches!(columns, Some([Column::Number { max: ..MICROS_MIN }])),
             _ => true,
         })
@@ -239,6 +246,11 @@ fn candidates(lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
         formats.extend(Format::apache(&guess(&columns), false, clock));
     }
     formats
+}
+
+/// Whether a host stands where Apache has the answer of an identd, which nobody asks any more.
+fn has_host(line: &[u8]) -> bool {
+    line.split(|b| *b == b' ').nth(1).is_some_and(|word| word.contains(&b'.') || word == b"localhost")
 }
 
 /// Whether the first column can be what `%D` writes: a column of nothing but small numbers is more likely to be seconds.
@@ -381,6 +393,16 @@ const SAMPLES: &[Sample] = &[
         format: "vhost_combined",
         line: r#"www.example.jp:443 ::ffff:192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 304 - "-" "curl/8.5.0""#,
         event: "time=2026-11-22T01:23:44Z peer=192.0.2.10 method=GET path=/ protocol=HTTP/1.1 status=304 agent=curl/8.5.0 host=www.example.jp",
+    },
+    Sample {
+        format: "lighttpd",
+        line: r#"192.0.2.10 www.example.jp mary ann [22/Nov/2026:01:23:44 +0000] "GET /index.html HTTP/1.1" 200 5120 "-" "Mozilla/5.0""#,
+        event: r#"time=2026-11-22T01:23:44Z peer=192.0.2.10 method=GET path=/index.html protocol=HTTP/1.1 status=200 bytes=5120 agent=Mozilla/5.0 host=www.example.jp user="mary ann""#,
+    },
+    Sample {
+        format: "traefik",
+        line: r#"192.0.2.10 - - [22/Nov/2026:01:23:44 +0000] "GET /api HTTP/2.0" 502 11 "-" "curl/8.5.0" 91241 "web@docker" "http://172.18.0.3:80" 1250ms"#,
+        event: "time=2026-11-22T01:23:44Z peer=192.0.2.10 method=GET path=/api protocol=HTTP/2.0 status=502 bytes=11 duration_us=1250000 agent=curl/8.5.0",
     },
 ];
 
@@ -621,6 +643,14 @@ mod tests {
             r#"apache-access (%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D %{rest}n)"#,
         );
         check(&[&format!("{combined} 0"), &format!("{combined} 2")], "apache-access (combined-s)");
+        check(
+            &[r#"192.0.2.10 www.example.jp - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 200 5 "-" "-""#],
+            "apache-access (lighttpd)",
+        );
+        check(
+            &[&format!(r#"{combined} 91241 "web@docker" "http://172.18.0.3:80" 12ms"#)],
+            "apache-access (traefik)",
+        );
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! See <https://docs.haproxy.org/2.6/configuration.html#8.2.3>.
 //!
 //! HAProxy writes control characters, quotes and braces inside captured text as `#22`, so fields end where they seem to.
+//! A connection of which no request came is one of the [`super::haproxy_tcp`] lines, which stand in the same file.
 
 use toban_model::Text;
 use toban_model::event::{Event, Request};
 
-use super::{Sample, Unit, Way};
+use super::{Sample, Unit, Way, haproxy_tcp};
 use crate::plan::{BLANK, take_request_line};
 use crate::scan::{Scan, address_with_port, number, two};
 use crate::stamp::{Civil, Dates, month, time_of_day};
@@ -17,10 +18,13 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("HAProxy's log of HTTP requests", "HAProxy の HTTP リクエストのログです"),
     nicknames: &[],
     samples: SAMPLES,
-    way: Way::Line(|line, dates| read(line, dates).map(Event::Request)),
+    way: Way::Line(|line, dates| match read(line, dates) {
+        Some(request) => Some(Event::Request(request)),
+        None => haproxy_tcp::connection_error(line, dates).map(Event::Error),
+    }),
 };
 
-fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
+pub(super) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
     // The line's own stamp is of the moment of receipt and finer than the daemon's.
     let text = syslog::head(line, dates).map_or(line, |head| head.text);
     let mut scan = Scan::new(text);
@@ -35,7 +39,7 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
     request.time = accepted(scan.until(b"] ")?, dates)?;
     let _frontend = scan.until(b" ")?;
     let _backend_and_server = scan.until(b" ")?;
-    request.duration_us = held(scan.until(b" ")?)?;
+    request.duration_us = held(scan.until(b" ")?, 5)?;
     // -1 where no answer was sent.
     let status = scan.until(b" ")?;
     request.status = match status {
@@ -68,7 +72,7 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
 }
 
 /// `22/Nov/2026:10:23:44.168`, local time.
-fn accepted(text: &[u8], dates: &mut Dates) -> Option<toban_model::Time> {
+pub(super) fn accepted(text: &[u8], dates: &mut Dates) -> Option<toban_model::Time> {
     let mut scan = Scan::new(text);
     let [day @ .., b'/'] = scan.take(3)? else { return None };
     let [name @ .., b'/'] = scan.take(4)? else { return None };
@@ -78,10 +82,10 @@ fn accepted(text: &[u8], dates: &mut Dates) -> Option<toban_model::Time> {
     dates.local(&Civil { year, month, day, hour, minute, second, micros })
 }
 
-/// The last of the five timers `0/0/0/12/12`, in milliseconds. The outer `None` says that these are no timers.
-fn held(timers: &[u8]) -> Option<Option<u64>> {
+/// The last of `count` timers `0/0/0/12/12`, in milliseconds. The outer `None` says that these are no timers.
+pub(super) fn held(timers: &[u8], count: usize) -> Option<Option<u64>> {
     let mut fields = timers.split(|b| *b == b'/');
-    let total = fields.by_ref().nth(4)?;
+    let total = fields.by_ref().nth(count - 1)?;
     if fields.next().is_some() {
         return None;
     }
@@ -118,6 +122,17 @@ const SAMPLES: &[Sample] = &[
         format: "",
         line: r#"192.0.2.10:5 [22/Nov/2026:10:23:44.168] web web/web1 0/0/0/-1/8000 -1 0 - - CD-- 1/1/0/0/0 0/0 "GET /slow HTTP/2.0""#,
         event: "time=2026-11-22T01:23:44.168Z peer=192.0.2.10 method=GET path=/slow protocol=HTTP/2.0 bytes=0 duration_us=8000000",
+    },
+    // With `option httpslog`.
+    Sample {
+        format: "",
+        line: r#"Nov 22 10:23:45 lb1 haproxy[123]: 192.0.2.10:5 [22/Nov/2026:10:23:44.168] https~ web/web1 0/0/1/2/3 401 88 - - ---- 1/1/0/0/0 0/0 "GET /admin HTTP/1.1" 0/0000000000000000/0/0/0 www.example.jp/TLSv1.3/TLS_AES_128_GCM_SHA256"#,
+        event: "time=2026-11-22T01:23:44.168Z peer=192.0.2.10 method=GET path=/admin protocol=HTTP/1.1 status=401 bytes=88 duration_us=3000",
+    },
+    Sample {
+        format: "",
+        line: "Nov 22 10:23:45 lb1 haproxy[123]: 192.0.2.10:5 [22/Nov/2026:10:23:44.168] https/1: SSL handshake failure",
+        event: r#"time=2026-11-22T01:23:44.168Z level=error peer=192.0.2.10 module=https/1 offence=protocol-error text="SSL handshake failure""#,
     },
 ];
 

@@ -6,21 +6,35 @@ use toban_model::event::Event;
 use crate::stamp::Dates;
 use crate::{Clock, Error, Format};
 
+pub(crate) mod alb;
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
+pub(crate) mod cloudfront;
 pub(crate) mod haproxy_http;
+pub(crate) mod haproxy_tcp;
+pub(crate) mod json_access;
 pub(crate) mod kernel;
+pub(crate) mod lighttpd_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod squid;
+pub(crate) mod w3c;
 
 /// All formats. When two fit a log equally well, the first one is taken.
 pub static ALL: &[&Unit] = &[
     &apache_access::UNIT,
     &nginx_access::UNIT,
     &haproxy_http::UNIT,
+    &haproxy_tcp::UNIT,
+    &json_access::UNIT,
+    &squid::UNIT,
+    &alb::UNIT,
+    &cloudfront::UNIT,
+    &w3c::UNIT,
     &apache_error::UNIT,
     &nginx_error::UNIT,
+    &lighttpd_error::UNIT,
     &php_fpm::UNIT,
     &kernel::UNIT,
 ];
@@ -146,7 +160,11 @@ pub(crate) mod tests {
     fn names_are_unique_and_kebab_case() {
         let mut seen = BTreeSet::new();
         for unit in ALL {
-            assert!(unit.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", unit.id);
+            assert!(
+                unit.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                unit.id
+            );
         }
         for name in names() {
             assert!(seen.insert(name), "{name} twice");
