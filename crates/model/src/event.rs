@@ -79,6 +79,8 @@ pub struct ServiceLine<'a> {
     pub account: Option<&'a [u8]>,
     /// What it means.
     pub act: Act,
+    /// How often it happened: more than once where the daemon sums up what happened since its last line.
+    pub times: u32,
     /// The message.
     pub text: &'a [u8],
 }

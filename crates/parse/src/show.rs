@@ -59,6 +59,7 @@ pub fn show(event: &Event<'_>) -> String {
                 Act::Offence(offence) => line.field("offence", Some(offence.id())),
                 Act::Other => {}
             }
+            line.field("times", Some(said.times).filter(|times| *times != 1));
             line.text("account", said.account);
             line.text("text", Some(said.text));
         }

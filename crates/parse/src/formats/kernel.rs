@@ -5,8 +5,8 @@
 //! facility than its own, so there they mean nothing; a file has lost that mark.
 
 use memchr::memmem;
-use toban_model::Text;
 use toban_model::event::{Event, KernelLine, KernelWord};
+use toban_model::{Text, Time};
 
 use super::{Sample, Unit, Way};
 use crate::scan::{Scan, decimal_micros};
@@ -67,11 +67,16 @@ fn logged<'a>(line: &'a [u8], dates: &mut Dates) -> Option<KernelLine<'a>> {
     if head.tag != b"kernel" {
         return None;
     }
-    let (boot_us, text) = match boot(head.text) {
+    Some(message(head.time, head.text))
+}
+
+/// What stands behind a syslog head.
+pub(crate) fn message(time: Option<Time>, text: &[u8]) -> KernelLine<'_> {
+    let (boot_us, text) = match boot(text) {
         Some((boot_us, text)) => (Some(boot_us), text),
-        None => (None, head.text),
+        None => (None, text),
     };
-    Some(KernelLine { time: Some(head.time), boot_us, text, word: word(text) })
+    KernelLine { time, boot_us, text, word: word(text) }
 }
 
 fn boot(text: &[u8]) -> Option<(u64, &[u8])> {

@@ -19,6 +19,7 @@ pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
 pub(crate) mod squid;
+pub(crate) mod sshd;
 pub(crate) mod w3c;
 
 /// All formats. When two fit a log equally well, the first one is taken.
@@ -37,6 +38,7 @@ pub static ALL: &[&Unit] = &[
     &lighttpd_error::UNIT,
     &php_fpm::UNIT,
     &kernel::UNIT,
+    &sshd::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
@@ -108,9 +110,9 @@ impl Unit {
 pub struct Sample {
     /// A nickname or a format string; empty for the unit's own.
     pub format: &'static str,
-    /// The line.
+    /// The line; of a record of many lines, all of them.
     pub line: &'static str,
-    /// The event as [`crate::show()`] writes it, in a zone nine hours east of Greenwich, on 22 November 2026; `none` if
+    /// The event of the last line as [`crate::show()`] writes it, in a zone nine hours east of Greenwich, on 22 November 2026; `none` if
     /// the line does not fit.
     pub event: &'static str,
 }
@@ -136,10 +138,13 @@ pub(crate) mod tests {
         Clock { now: Time::from_secs(1_795_312_800), zone }
     }
 
-    /// Reads one line in one format, and compares.
+    /// Reads the line of a sample, or its lines, in one format, and compares the event of the last.
     pub(crate) fn check(format: &str, line: &[u8], expected: &str) {
         let mut format = Format::from_name_or_string(format, &clock()).unwrap();
-        let event = format.parse(line).map_or("none".to_owned(), |event| crate::show(&event));
+        let mut event = "none".to_owned();
+        for line in line.split_inclusive(|b| *b == b'\n') {
+            event = format.parse(line).map_or("none".to_owned(), |event| crate::show(&event));
+        }
         assert_eq!(event, expected, "\n  line: {}\n", line[..line.len().min(999)].escape_ascii());
     }
 
@@ -200,7 +205,7 @@ pub(crate) mod tests {
                 .samples
                 .iter()
                 .filter(|sample| sample.format == unit.samples[0].format && sample.event != "none")
-                .map(|sample| sample.line.as_bytes())
+                .flat_map(|sample| sample.line.split_inclusive('\n').map(str::as_bytes))
                 .collect();
             let sniffed = crate::sniff(&own, &clock()).map(|format| format.id());
             assert_eq!(sniffed, Some(unit.id));
