@@ -1,7 +1,8 @@
 //! The head of RFC 5424: `<34>1 2026-11-22T10:23:44.003Z web1 sshd 123 ID47 [a@1 k="v"] text`, where `-` stands for what
 //! is not known, also without the priority. See <https://www.rfc-editor.org/rfc/rfc5424#section-6>.
 
-use crate::scan::{Scan, number, unescaped_quote};
+use crate::scan::{Scan, number};
+use crate::window::unescaped_quote;
 use crate::stamp::{self, Dates};
 use crate::syslog::Head;
 

@@ -10,7 +10,8 @@ use toban_model::{Text, Time};
 use super::{Sample, Unit, Way};
 use crate::http::{present, status, take_url_line};
 use crate::plan::BLANK;
-use crate::scan::{Scan, address_with_port, decimal_micros, number, unescaped_quote};
+use crate::scan::{Scan, address_with_port, decimal_micros, number};
+use crate::window::unescaped_quote;
 use crate::stamp::{Dates, iso};
 
 pub(crate) const UNIT: Unit = Unit {
