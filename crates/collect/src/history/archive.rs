@@ -12,7 +12,7 @@ use crate::{Error, limits};
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     /// gzip, RFC 1952.
     Gzip,
     /// Zstandard, RFC 8878.
@@ -26,7 +26,7 @@ pub(super) enum Compression {
 impl Compression {
     /// Tells it by the file's first bytes; `None` is a plain file. One that calls itself compressed and is not, or in
     /// a way that is not known, is an error.
-    pub(super) fn of(file: &File, path: &Path) -> Result<Option<Compression>, Error> {
+    pub(crate) fn of(file: &File, path: &Path) -> Result<Option<Compression>, Error> {
         let mut magic = [0; 10];
         let found = fill(At::new(file), &mut magic).map_err(|source| Error::reading(path, source))?;
         let magic = &magic[..found];
@@ -49,7 +49,7 @@ impl Compression {
     }
 
     /// The lines of the archive as a stream; all members of it one after the other.
-    pub(super) fn inflate<'a>(
+    pub(crate) fn inflate<'a>(
         self,
         compressed: impl Read + Send + 'a,
     ) -> io::Result<Box<dyn Read + Send + 'a>> {
@@ -91,14 +91,14 @@ impl Compression {
 }
 
 /// Reads a file from its start without moving the cursor that its handle shares, and counts.
-pub(super) struct At<'a, F> {
+pub(crate) struct At<'a, F> {
     file: F,
     at: u64,
     count: Option<&'a AtomicU64>,
 }
 
 impl<'a, F> At<'a, F> {
-    pub(super) fn new(file: F) -> At<'a, F> {
+    pub(crate) fn new(file: F) -> At<'a, F> {
         At { file, at: 0, count: None }
     }
 

@@ -24,11 +24,11 @@ use std::time::Instant;
 use toban_model::Time;
 
 use crate::root::open_regular;
-use crate::tail::{self, Position};
+use crate::tail::{Mark, Position};
 use crate::{Error, Root, limits};
-use archive::{At, Compression};
-pub(crate) use names::is_compressed;
+pub(crate) use archive::{At, Compression};
 pub use names::rotations;
+pub(crate) use names::{Entry, is_compressed, is_settled, listing, uncompressed_name};
 use queue::{Queue, Tally, Work};
 use sources::{Content, Source};
 
@@ -125,7 +125,7 @@ pub struct Report {
     /// From this moment on nothing is missing; `None` if no line told a time.
     pub since: Option<Time>,
     /// Where the log's whole lines ended when reading began: following can begin here without a line lost or doubled.
-    /// `None` if there is no plain file of that name.
+    /// `None` if there is no plain file.
     pub end: Option<Position>,
     /// Lines longer than [`limits::HISTORY_CHUNK_BYTES`], passed over.
     pub cut_lines: u64,
@@ -190,17 +190,28 @@ pub fn read<W: Send>(
         cut_lines: outcome.tallies.iter().map(|tally| tally.cut_lines).sum(),
         files: Vec::with_capacity(sources.len()),
     };
-    if let (Some(offset), Some(source)) = (outcome.current_end, sources.iter().find(|s| s.is_current))
-        && let Content::Plain(file) = &source.content
-    {
-        let fingerprint = tail::fingerprint_of(file, offset);
-        report.end = Some(Position { inode: source.inode(), offset, fingerprint });
-    }
+    report.end = end(&sources, outcome.current_end);
     for (path, tally) in paths.into_iter().zip(outcome.tallies) {
         let Tally { bytes, part, problem, .. } = tally;
         report.files.push(FileRead { path, bytes, part, problem });
     }
     Ok(report)
+}
+
+/// Where following goes on: with the log itself, and with the file rotated last, which some process may still write to.
+fn end(sources: &[Source], current_end: Option<u64>) -> Option<Position> {
+    let plain = |source: &Source, offset: u64| match &source.content {
+        Content::Plain(file) => Mark::of(file, offset).ok(),
+        _ => None,
+    };
+    let current = sources.iter().find(|source| source.is_current);
+    let last = current.and_then(|source| plain(source, current_end?));
+    let rotated =
+        sources.iter().filter(|source| !source.is_current).find_map(|source| plain(source, source.size));
+    match last {
+        Some(last) => Some(Position { last, older: rotated.into_iter().collect() }),
+        None => Some(Position { last: rotated?, older: Vec::new() }),
+    }
 }
 
 /// From when on nothing is missing: back through files that were read whole, to the one that was not.

@@ -1,8 +1,11 @@
 //! Which files are the past of a log, told by their names.
 
 use std::cmp::Reverse;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use crate::tail::modified_ns;
 use crate::{Root, limits};
 
 /// Endings of compressed files.
@@ -21,26 +24,83 @@ pub(crate) fn is_compressed(path: &Path) -> bool {
 /// `access.log.2024-01-31`, `access-2024-01-31T22-00-00.000.log.gz`, `access.log.old`.
 pub fn rotations(root: &Root, path: &Path) -> Vec<PathBuf> {
     let path = if path.starts_with(root.path()) { path.to_path_buf() } else { root.at(path) };
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Vec::new();
-    };
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut found: Vec<(Age, bool, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let path = entry.path();
-            Some((age(name, entry.file_name().to_str()?)?, is_compressed(&path), path))
-        })
-        .collect();
+    // What a link names is rotated in its own directory, under its own name.
+    let real = std::fs::canonicalize(&path).ok().filter(|real| *real != path);
+    let mut found: Vec<(Age, bool, PathBuf)> =
+        [Some(path), real].into_iter().flatten().flat_map(|path| beside(&path)).collect();
     // Of `.1` and `.1.gz` the plain one first: it is whole while the other is being written.
     found.sort();
     found.truncate(limits::HISTORY_FILES_MAX);
     found.into_iter().map(|(_, _, path)| path).collect()
 }
 
+fn beside(path: &Path) -> Vec<(Age, bool, PathBuf)> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Vec::new();
+    };
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            Some((age(name, entry.file_name().to_str()?)?, is_compressed(&path), path))
+        })
+        .collect()
+}
+
+/// A file of a log, as a look at the directory finds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    /// The log itself, not a rotated one.
+    pub(crate) is_current: bool,
+    /// Device and inode.
+    pub(crate) identity: (u64, u64),
+    pub(crate) size: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub(crate) modified_ns: i64,
+    /// When it was made, where the file system tells.
+    pub(crate) created: Option<SystemTime>,
+}
+
+impl Entry {
+    fn of(path: PathBuf, is_current: bool) -> Option<Entry> {
+        let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Entry {
+            path,
+            is_current,
+            identity: (meta.dev(), meta.ino()),
+            size: meta.len(),
+            modified_ns: modified_ns(&meta),
+            created: meta.created().ok(),
+        })
+    }
+}
+
+/// The log, if it is there, and its rotated files, newest first by their names; each file once.
+pub(crate) fn listing(root: &Root, path: &Path) -> Vec<Entry> {
+    let mut listing: Vec<Entry> = Vec::new();
+    let current = Entry::of(path.to_path_buf(), true);
+    let rotated = rotations(root, path).into_iter().filter_map(|path| Entry::of(path, false));
+    for entry in current.into_iter().chain(rotated) {
+        if listing.iter().all(|known| known.identity != entry.identity) {
+            listing.push(entry);
+        }
+    }
+    listing
+}
+
+/// Nothing was renamed, made or removed between two looks.
+pub(crate) fn is_settled(before: &[Entry], after: &[Entry]) -> bool {
+    let names = |entries: &[Entry]| -> Vec<_> {
+        entries.iter().map(|entry| (entry.path.clone(), entry.identity)).collect()
+    };
+    names(before) == names(after)
+}
+
 /// The name without the ending that compressing added.
-pub(super) fn uncompressed_name(path: &Path) -> PathBuf {
+pub(crate) fn uncompressed_name(path: &Path) -> PathBuf {
     if is_compressed(path) { path.with_extension("") } else { path.to_path_buf() }
 }
 

@@ -54,10 +54,6 @@ impl Source {
         Source { path, is_current: false, content, size: 0, identity: (0, 0), first: None, head: Vec::new() }
     }
 
-    pub(super) fn inode(&self) -> u64 {
-        self.identity.1
-    }
-
     /// The first bytes of its lines, inflated, as far as they can be read.
     fn beginning(&self) -> Vec<u8> {
         let mut bytes = vec![0; limits::HISTORY_PROBE_BYTES];
@@ -121,24 +117,27 @@ pub(super) fn open(root: &Root, path: &Path) -> Result<Vec<Source>, Error> {
 
 /// What there is, and whether nothing was renamed meanwhile.
 fn look(root: &Root, current: &Path) -> Result<(Vec<Source>, bool), Error> {
-    let mut sources = Vec::new();
-    match Source::open(current.to_path_buf(), true) {
-        Ok(source) => sources.push(source),
-        // Rotated a moment ago: the past is still there.
-        Err(error) if error.is_missing() => {}
-        Err(error) => return Err(error),
-    }
-    let names = names::rotations(root, current);
-    let mut settled = true;
-    for path in &names {
-        match Source::open(path.clone(), false) {
-            Ok(source) if sources.iter().any(|known| known.identity == source.identity) => {}
-            Ok(source) => sources.push(source),
-            Err(error) if error.is_missing() => settled = false,
-            Err(error) => sources.push(Source::unreadable(path.clone(), &error)),
+    let before = names::listing(root, current);
+    let mut sources = Vec::with_capacity(before.len());
+    if !before.first().is_some_and(|entry| entry.is_current) {
+        // A directory, a device or what may not be looked at is an error. What was rotated a moment ago is not: the
+        // past is still there.
+        match open_regular(current) {
+            Err(error) if !error.is_missing() => return Err(error),
+            _ => {}
         }
     }
-    settled &= names == names::rotations(root, current);
+    for entry in &before {
+        match Source::open(entry.path.clone(), entry.is_current) {
+            Ok(source) => sources.push(source),
+            Err(error) if entry.is_current && !error.is_missing() => return Err(error),
+            Err(error) => sources.push(Source::unreadable(entry.path.clone(), &error)),
+        }
+    }
+    let opened = sources.iter().map(|source| source.identity);
+    // While it was opened nothing had moved if nothing has moved since.
+    let same = opened.zip(&before).all(|(identity, entry)| identity == entry.identity || identity == (0, 0));
+    let settled = same && names::is_settled(&before, &names::listing(root, current));
     Ok((sources, settled))
 }
 

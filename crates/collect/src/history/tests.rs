@@ -99,7 +99,7 @@ fn newest_file_first() {
     let (lines, report) = collect(&path, 1 << 20);
     assert_eq!(lines, ["c1", "c2", "b1", "b2", "a1", "a2", "z1"]);
     assert!(report.complete);
-    assert_eq!(report.end.unwrap().offset, 6);
+    assert_eq!(report.end.as_ref().unwrap().last.offset, 6);
     // The tail goes on exactly where the history ended.
     let mut tailer = crate::tail::Tailer::new(Root::host());
     tailer.add(&path, crate::tail::Start::At(report.end.unwrap())).unwrap();
@@ -249,7 +249,7 @@ fn a_deadline_that_has_passed_still_tells_where_to_follow() {
     std::fs::write(&path, "1\n2\nunfini").unwrap();
     let (lines, report) = collect_wanted(&path, &Wanted { deadline: Some(Instant::now()), ..ALL });
     assert_eq!(lines, [""; 0]);
-    assert_eq!((report.stopped, report.end.unwrap().offset), (Some(Stop::Deadline), 4));
+    assert_eq!((report.stopped, report.end.as_ref().unwrap().last.offset), (Some(Stop::Deadline), 4));
     assert_eq!(report.files[0].part, Part::Nothing);
 }
 
