@@ -51,6 +51,10 @@ impl Reader for CloudFront {
         Some(Event::Request(decoded(request, &mut self.text)))
     }
 
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }

@@ -80,7 +80,7 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// Whether a line may mean nothing without those before it.
     fn leans_on_earlier_lines(&self) -> bool {
-        true
+        false
     }
 
     /// A second one for another part of the same log.

@@ -63,6 +63,10 @@ impl Reader for W3c {
         }
     }
 
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }
