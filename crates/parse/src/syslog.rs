@@ -2,8 +2,9 @@
 
 use toban_model::Time;
 
-use crate::scan::{Scan, number};
+use crate::scan::Scan;
 use crate::stamp::{self, Dates};
+use crate::window::{self, find_far};
 
 /// `Nov 22 01:23:44 web1 haproxy[123]: ` or `2026-11-22T01:23:44.123456+09:00 web1 kernel: `.
 pub(crate) struct Head<'a> {
@@ -20,16 +21,19 @@ pub(crate) fn head<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Head<'a>> {
         [b'0'..=b'9', ..] => stamp::iso(&mut scan, dates)?,
         _ => stamp::syslog(&mut scan, dates)?,
     };
-    scan.literal(b" ")?;
-    let _host = scan.until(b" ")?;
-    let mut tag = scan.until(b": ")?;
+    let rest = scan.rest.strip_prefix(b" ")?;
+    let host = find_far(rest, b' ')?;
+    let rest = &rest[host + 1..];
+    // The first colon belongs to the text if what stands before it is no tag, and a tag has no space.
+    let (tag, text) = rest.split_at(find_far(rest, b' ')?);
+    let mut tag = tag.strip_suffix(b":")?;
     let mut pid = None;
-    if let Some(bracket) = memchr::memchr(b'[', tag)
-        && let Some(digits) = tag[bracket + 1..].strip_suffix(b"]")
+    if let Some(inside) = tag.strip_suffix(b"]")
+        && let Some(bracket) = find_far(inside, b'[')
     {
-        pid = Some(u32::try_from(number(digits)?).ok()?);
+        let digits = window::Head { rest: &rest[bracket + 1..], len: inside.len() - bracket - 1 };
+        pid = Some(u32::try_from(digits.number()?).ok()?);
         tag = &tag[..bracket];
     }
-    // The first colon belongs to the text if what stands before it is no tag.
-    (!tag.contains(&b' ')).then_some(Head { time, tag, pid, text: scan.rest })
+    Some(Head { time, tag, pid, text: &text[1..] })
 }
