@@ -20,6 +20,7 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("vhost_combined", r#"%v:%p %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
     ("vhost_combined-us", r#"%v:%p %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#),
     ("vhost_common", r#"%v %h %l %u %t "%r" %>s %b"#),
+    ("combinedio", r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %I %O"#),
     // lighttpd's own, and Traefik's `common`, which are written in the same words.
     ("lighttpd", r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#),
     (
@@ -238,6 +239,10 @@ fn candidates(lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
             ("combined-us", columns) => columns.is_some_and(has_micros),
             ("vhost_combined" | "vhost_combined-us", _) => lines.iter().any(|line| has_port(line)),
             ("lighttpd", _) => lines.iter().any(|line| has_host(line)),
+            ("combinedio", Some([Column::Number { .. }, Column::Number { .. }])) => {
+                lines.iter().all(|line| counts_bytes(line))
+            }
+            ("combinedio", _) => false,
             ("combined-s", columns) => matches!(columns, Some([Column::Number { max: ..MICROS_MIN }])),
             _ => true,
         })
@@ -253,6 +258,14 @@ fn candidates(lines: &[&[u8]], clock: &Clock) -> Vec<Format> {
 fn has_port(line: &[u8]) -> bool {
     let word = line.split(|b| *b == b' ').next().unwrap_or_default();
     memchr::memrchr(b':', word).is_some_and(|colon| crate::scan::number(&word[colon + 1..]).is_some())
+}
+
+/// Whether the last number can be of all bytes sent: with the headers they are more than those of the body.
+fn counts_bytes(line: &[u8]) -> bool {
+    let mut words = line.rsplit(|b| *b == b' ').map(crate::scan::number);
+    let (Some(Some(sent)), Some(Some(_received))) = (words.next(), words.next()) else { return false };
+    let body = memchr::memmem::find(line, b"\" ").and_then(|at| line[at + 2..].split(|b| *b == b' ').nth(1));
+    body.is_some_and(|body| crate::scan::number(body).unwrap_or(0) < sent)
 }
 
 /// Whether a host stands where Apache has the answer of an identd, which nobody asks any more.

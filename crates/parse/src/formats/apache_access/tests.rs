@@ -221,6 +221,11 @@ fn sniffed() {
         &[&format!("{combined} 2002740 - - any"), &format!("{combined} 15 198.51.100.7, 192.0.2.3 - any")],
         r#"apache-access (%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D %{rest}n)"#,
     );
+    check(&[&format!("{combined} 312 400"), &format!("{combined} 97 210")], "apache-access (combinedio)");
+    check(
+        &[&format!("{combined} 20002740 3"), &format!("{combined} 97 0")],
+        r#"apache-access (%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D %{number}n)"#,
+    );
     check(&[&format!("{combined} 0"), &format!("{combined} 2")], "apache-access (combined-s)");
     check(
         &[r#"192.0.2.10 www.example.jp - [22/Nov/2026:01:23:44 +0000] "GET / HTTP/1.1" 200 5 "-" "-""#],
@@ -264,4 +269,79 @@ fn wrong_formats_say_what_would_be_right() {
         Format::from_name_or_string(&"%h".repeat(100_000), &clock()),
         Err(Error::TooLong { len: 200_000 })
     ));
+}
+
+/// All of mod_log_config, mod_logio, mod_ssl and mod_remoteip, each between others, as it is and without a value.
+#[test]
+fn every_directive() {
+    let known = "time=2026-11-22T01:23:44Z peer=192.0.2.10";
+    let check = |directive: &str, value: &str, expected: &str| {
+        let line = format!("192.0.2.10 [22/Nov/2026:01:23:44 +0000] {value} end");
+        let expected = format!("{known} {expected}");
+        check(&format!("%h %t {directive} end"), line.as_bytes(), expected.trim_end());
+    };
+    for (directive, value, expected) in [
+        ("%%", "%", ""),
+        ("%A", "10.0.0.5", ""),
+        ("%B", "0", "bytes=0"),
+        ("%b", "-", ""),
+        ("%O", "5321", "bytes=5321"),
+        ("%I", "312", ""),
+        ("%S", "5633", ""),
+        ("%^FB", "1240", ""),
+        ("%^FB", "-", ""),
+        ("%D", "1500", "duration_us=1500"),
+        ("%T", "2", "duration_us=2000000"),
+        ("%{s}T", "2", "duration_us=2000000"),
+        ("%{ms}T", "1500", "duration_us=1500000"),
+        ("%{us}T", "1500", "duration_us=1500"),
+        ("%f", "/var/www/a b.html", ""),
+        ("%R", "proxy:unix:/run/php/php8.2-fpm.sock|fcgi://localhost", ""),
+        ("%H", "HTTP/1.1", "protocol=HTTP/1.1"),
+        ("%m", "POST", "method=POST"),
+        ("%U%q", "/a b?c=d", r#"path="/a b""#),
+        ("%r", "GET /a b HTTP/1.1", r#"method=GET path="/a b" protocol=HTTP/1.1"#),
+        ("%s", "302", "status=302"),
+        ("%<s", "302", "status=302"),
+        ("%>s", "404", "status=404"),
+        ("%<u", "mary ann", r#"user="mary ann""#),
+        ("%k", "17", ""),
+        ("%l", "-", ""),
+        ("%L", "aR2kq38AAQEAAB@2DxMAAAAA", ""),
+        ("%p", "443", ""),
+        ("%{canonical}p", "443", ""),
+        ("%{local}p", "8443", ""),
+        ("%{remote}p", "53412", ""),
+        ("%P", "143", ""),
+        ("%{tid}P", "140213581244096", ""),
+        ("%{hextid}P", "7f86377fe6c0", ""),
+        ("%{hextid}P", "0x7f86377fe6c0", ""),
+        ("%v", "www.example.jp", "host=www.example.jp"),
+        ("%V", "www.example.jp", "host=www.example.jp"),
+        ("%X", "+", ""),
+        ("%X", "-", ""),
+        ("%{session}C", "a=b; c=d", ""),
+        ("%{UNIQUE_ID}e", "aR2kq38AAQEAAB@2DxMAAAAA", ""),
+        ("%{ratio}n", "47", ""),
+        ("%{Content-Type}o", "text/html; charset=UTF-8", ""),
+        ("%{SSL_PROTOCOL}x", "TLSv1.3", ""),
+        ("%{SSL_CLIENT_S_DN}x", "CN=mary ann,O=x", ""),
+        ("%{cipher}c", "TLS_AES_128_GCM_SHA256", ""),
+        ("%{X-Checksum}^ti", "a b", ""),
+        ("%{X-Checksum}^to", "-", ""),
+        ("%{Host}i", "www.example.jp:8080", "host=www.example.jp:8080"),
+        ("%{X-FORWARDED-FOR}i", "198.51.100.7, 192.0.2.99", r#"forwarded="198.51.100.7, 192.0.2.99""#),
+        ("%!200,304,302{Referer}i", "https://x/", "referer=https://x/"),
+        ("%400,501{User-agent}i", "-", ""),
+        ("%!200D", "-", ""),
+        ("%!400r", "-", ""),
+        ("%!200>s", "-", ""),
+    ] {
+        check(directive, value, expected);
+    }
+    // What decides over the address.
+    let event = "time=2026-11-22T01:23:44Z peer=192.0.2.10 client=198.51.100.7";
+    for format in ["%a %{c}a %t", "%h %{c}h %t", "%<a %{c}a %t"] {
+        crate::formats::tests::check(format, b"198.51.100.7 192.0.2.10 [22/Nov/2026:01:23:44 +0000]", event);
+    }
 }
