@@ -1,7 +1,5 @@
 //! No log is taken for one of another format, whatever else stands in it.
 
-#![expect(clippy::unwrap_used, reason = "a test says no better what went wrong")]
-
 use toban_model::Time;
 use toban_parse::formats::{self, Unit};
 use toban_parse::{Clock, sniff};

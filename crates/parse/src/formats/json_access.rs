@@ -90,7 +90,7 @@ struct Found<'a> {
 
 struct Walk<'r, 'a> {
     reader: &'r mut JsonReader,
-    found: Found<'a>,
+    found: &'r mut Found<'a>,
     /// Which scope is open, inside which others.
     open: [usize; SCOPES_MAX],
     depth: usize,
@@ -243,9 +243,9 @@ impl Reader for JsonReader {
             [b'{', ..] => line,
             _ => behind_syslog(line, dates)?,
         };
-        let mut walk = Walk { reader: self, found: Found::NONE, open: [0; SCOPES_MAX], depth: 0, index: 0 };
-        json::read(object, &mut walk)?;
-        let found = walk.found;
+        let mut found = Found::NONE;
+        let open = [0; SCOPES_MAX];
+        json::read(object, &mut Walk { reader: self, found: &mut found, open, depth: 0, index: 0 })?;
         // Caddy logs a request that failed a second time, for the error.
         if found.logger.is_some_and(|logger| logger.bytes().starts_with(b"http.log.error")) {
             return Some(Event::Silent);
