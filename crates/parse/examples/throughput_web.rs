@@ -2,7 +2,7 @@
 //! `cargo run --release -p toban-parse --example throughput_web [FORMAT]…`. It repeats each format's samples, and counts
 //! the time that it was given a core, so that a busy host says much the same.
 
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures and prints")]
+#![expect(clippy::print_stdout, reason = "a program that measures and prints")]
 
 use toban_model::Time;
 use toban_model::event::Event;
