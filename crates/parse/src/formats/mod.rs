@@ -8,12 +8,15 @@ use crate::{Clock, Error, Format};
 
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
+pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod kernel;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod postfix;
 pub(crate) mod sshd;
+pub(crate) mod vsftpd;
 
 /// All formats. When two fit a log equally well, the first one is taken.
 pub static ALL: &[&Unit] = &[
@@ -25,6 +28,9 @@ pub static ALL: &[&Unit] = &[
     &php_fpm::UNIT,
     &kernel::UNIT,
     &sshd::UNIT,
+    &dovecot::UNIT,
+    &postfix::UNIT,
+    &vsftpd::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
