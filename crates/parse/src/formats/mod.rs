@@ -11,11 +11,13 @@ pub(crate) mod apache_error;
 pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod kernel;
+pub(crate) mod mysql_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
 pub(crate) mod postfix;
 pub(crate) mod sshd;
+pub(crate) mod syslog;
 pub(crate) mod vsftpd;
 
 /// All formats. When two fit a log equally well, the first one is taken.
@@ -31,6 +33,8 @@ pub static ALL: &[&Unit] = &[
     &dovecot::UNIT,
     &postfix::UNIT,
     &vsftpd::UNIT,
+    &mysql_error::UNIT,
+    &syslog::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
