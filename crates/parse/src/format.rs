@@ -139,7 +139,10 @@ impl Format {
     /// What the line says; `None` if it is not of this format. The line may carry its line ending.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let line = bare_line(line);
+        let line = match &self.inner {
+            Inner::Records(reader) if reader.keeps_returns() => line.strip_suffix(b"\n").unwrap_or(line),
+            _ => bare_line(line),
+        };
         let dates = &mut self.dates;
         match &mut self.inner {
             Inner::Access(plan) => plan.read(line, dates).map(Event::Request),
@@ -222,8 +225,8 @@ pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
             }
             let score = (fit, named, format.width(), format.named);
             if fit > 0 && best.as_ref().is_none_or(|(known, _)| score > *known) {
-                // That names were seen in the sample is worth keeping.
-                best = Some((score, reader));
+                // That names were seen in the sample is worth keeping; where in a record it ended is not.
+                best = Some((score, reader.clone()));
             }
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
+pub(crate) mod journal_export;
 pub(crate) mod kernel;
 pub(crate) mod mysql_error;
 pub(crate) mod nginx_access;
@@ -35,6 +36,7 @@ pub static ALL: &[&Unit] = &[
     &vsftpd::UNIT,
     &mysql_error::UNIT,
     &syslog::UNIT,
+    &journal_export::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
@@ -76,6 +78,11 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// A second one for another part of the same log.
     fn fork(&self) -> Box<dyn Reader>;
+
+    /// A carriage return at the end of a line is data to it, not a part of the line ending.
+    fn keeps_returns(&self) -> bool {
+        false
+    }
 }
 
 impl Unit {
