@@ -45,7 +45,7 @@ impl Clone for Inner {
 
 impl Format {
     /// From what a person wrote behind `--log FILE=`: a format's id (`php-fpm`), a nickname (`combined`), a LogFormat
-    /// string (with `%`) or a log_format string (with `$`).
+    /// string (with `%`), an ErrorLogFormat string (with `%M`) or a log_format string (with `$`).
     pub fn from_name_or_string(text: &str, clock: &Clock) -> Result<Format, Error> {
         let text = text.trim();
         for unit in ALL {
@@ -58,7 +58,9 @@ impl Format {
                 return unit.compile(string, clock).map(|format| format.called(name));
             }
         }
-        if text.contains('%') {
+        if apache_error::is_error_format(text) {
+            Format::apache_error(text, clock)
+        } else if text.contains('%') {
             Format::apache(text, false, clock)
         } else if text.contains('$') {
             Format::nginx(text, false, clock)
@@ -72,6 +74,12 @@ impl Format {
     pub fn apache(string: &str, remoteip: bool, clock: &Clock) -> Result<Format, Error> {
         bounded(string)?;
         Ok(Format::access("apache-access", string, apache_access::compile(string, remoteip)?, clock))
+    }
+
+    /// From an Apache `ErrorLogFormat` string.
+    pub fn apache_error(string: &str, clock: &Clock) -> Result<Format, Error> {
+        bounded(string)?;
+        apache_error::UNIT.compile(string, clock)
     }
 
     /// From an nginx `log_format` string. With `realip` (the realip module is active) `$remote_addr` is whom a trusted
@@ -94,7 +102,9 @@ impl Format {
                 Some(Format::nginx(string, source.remoteip, clock))
             }
             (LogRole::Access, ..) => None,
-            (LogRole::Error, LogDialect::Apache, _) => Some(apache_error::UNIT.compile("", clock)),
+            (LogRole::Error, LogDialect::Apache, string) => {
+                Some(Format::apache_error(string.unwrap_or_default(), clock))
+            }
             (LogRole::Error, LogDialect::Nginx, _) => Some(nginx_error::UNIT.compile("", clock)),
             (LogRole::Error, LogDialect::PhpFpm, _) => Some(php_fpm::UNIT.compile("", clock)),
             (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => Some(kernel::UNIT.compile("", clock)),
@@ -133,6 +143,12 @@ impl Format {
             self.way = nickname.to_owned();
             self.named = true;
         }
+        self
+    }
+
+    /// It was made from this format string.
+    pub(crate) fn written(mut self, string: &str) -> Format {
+        self.way = string.to_owned();
         self
     }
 
@@ -267,6 +283,7 @@ mod tests {
         check(LogRole::Access, Nginx, Some("$msec $status"), "nginx-access ($msec $status)");
         check(LogRole::Access, Unknown, None, "sniff");
         check(LogRole::Error, Apache, None, "apache-error");
+        check(LogRole::Error, Apache, Some("[%t] %M"), "apache-error ([%t] %M)");
         check(LogRole::Error, Nginx, None, "nginx-error");
         check(LogRole::Error, PhpFpm, None, "php-fpm");
         check(LogRole::Kernel, Unknown, None, "kernel");

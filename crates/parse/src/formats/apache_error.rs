@@ -1,4 +1,4 @@
-//! `apache-error`: Apache's error log, as 2.4 and 2.2 write it without an `ErrorLogFormat`.
+//! `apache-error`: Apache's error log, as 2.4 and 2.2 write it, or by an `ErrorLogFormat` string.
 //! See <https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat>.
 //!
 //! The client's field comes before the message and behind nothing that a stranger can fill, so it is read in its place.
@@ -11,18 +11,35 @@ use memchr::memmem;
 use toban_model::Text;
 use toban_model::event::{ErrorLine, Event, Level, Offence};
 
+use self::layout::Layout;
 use super::{Sample, Unit, Way};
 use crate::scan::{Scan, address, address_with_port};
 use crate::stamp::{Dates, ctime};
 use crate::syslog::Head;
+use crate::{Clock, Error, Format};
+
+mod layout;
 
 pub(crate) const UNIT: Unit = Unit {
     id: "apache-error",
     about: Text::fixed("Apache's error log, 2.4 and 2.2", "Apache のエラーログです(2.4 と 2.2)"),
     nicknames: &[],
     samples: SAMPLES,
-    way: Way::Line(|line, dates| read(line, dates).map(Event::Error)),
+    way: Way::String { compile, candidates: |_, clock| compile("", clock).into_iter().collect() },
 };
+
+/// Whether this is an `ErrorLogFormat` string. None can do without `%M`, which no `LogFormat` string has.
+pub(crate) fn is_error_format(string: &str) -> bool {
+    Layout::compile(string).is_ok()
+}
+
+/// From an `ErrorLogFormat` string; without one Apache has formats of its own.
+fn compile(string: &str, clock: &Clock) -> Result<Format, Error> {
+    if string.is_empty() {
+        return Ok(Format::lines(UNIT.id, |line, dates| read(line, dates).map(Event::Error), clock));
+    }
+    Ok(Format::records(UNIT.id, Box::new(Layout::compile(string)?), clock).written(string))
+}
 
 /// The event of a line that Apache wrote through syslog (`ErrorLog syslog`), which leaves the stamp to the daemon.
 pub(crate) fn event<'a>(head: &Head<'a>) -> Option<Event<'a>> {
