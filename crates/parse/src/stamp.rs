@@ -236,12 +236,13 @@ fn clf_minute(bytes: &[u8; 26]) -> Option<i64> {
     Some(civil.utc_secs()? - i64::from(offset(&bytes[21..26])?))
 }
 
-/// `01:23:44` with an optional fraction (`.` or `,`): hour, minute, second, microseconds.
+/// `01:23:44`, the hour padded with a zero or a space, with an optional fraction (`.` or `,`): hour, minute, second,
+/// microseconds.
 pub(crate) fn time_of_day(scan: &mut Scan<'_>) -> Option<(u8, u8, u8, u32)> {
     let [hour @ .., b':'] = scan.take(3)? else { return None };
     let [minute @ .., b':'] = scan.take(3)? else { return None };
     let second = scan.take(2)?;
-    Some((two(hour)?, two(minute)?, two(second)?, fraction(scan)))
+    Some((day_padded(hour)?, two(minute)?, two(second)?, fraction(scan)))
 }
 
 /// `.123456` or `,123` if it is there, in microseconds.

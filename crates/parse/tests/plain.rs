@@ -16,13 +16,15 @@ fn format(name: &str) -> Format {
     Format::from_name_or_string(name, &clock).unwrap()
 }
 
-fn read<'a>(format: &mut Format, line: &'a [u8]) -> Option<Request<'a>> {
-    let event = format.parse(line).map(|event| match event {
+fn read<'a>(format: &'a mut Format, line: &'a [u8]) -> Option<Request<'a>> {
+    let mut other = format.clone();
+    let event = other.parse(line).map(|event| match event {
         Event::Request(request) => request,
-        other => panic!("{other:?}"),
+        other => panic!("{other:?} of {}", line.escape_ascii()),
     });
-    assert_eq!(event, format.request(line));
-    event
+    let request = format.request(line);
+    assert_eq!(event, request);
+    request
 }
 
 /// Where nothing is said.
