@@ -1,5 +1,6 @@
 //! Every command that a person or CI needs.
 
+mod bench;
 mod check;
 mod demo;
 mod lab;
