@@ -50,7 +50,8 @@ impl Generate for Access {
         let mut usual = clients::usual(&mut random, count);
         let plan = Plan::new(&mut random, self.lines, &usual, &self.victims());
         // Two usual clients live beside the attackers.
-        for (nth, attacker) in plan.actors.iter().filter(|actor| actor.address.is_ipv4()).take(2).enumerate() {
+        for (nth, attacker) in plan.actors.iter().filter(|actor| actor.address.is_ipv4()).take(2).enumerate()
+        {
             if let IpAddr::V4(address) = attacker.address {
                 let [a, b, c, _] = address.octets();
                 usual[count / 40 + nth] = clients::neighbour([a, b, c], nth);
@@ -132,5 +133,11 @@ fn write(
     };
     let _ = write!(text, " \"{referer}\" \"{agent}\" {duration_us}");
     let request = Some(Request { method, path, agent, duration_us });
-    show(&Line { text, client: Some(address), second: began, offence: offence.map(|offence| (offence, 1)), request });
+    show(&Line {
+        text,
+        client: Some(address),
+        second: began,
+        offence: offence.map(|offence| (offence, 1)),
+        request,
+    });
 }

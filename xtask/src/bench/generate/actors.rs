@@ -21,7 +21,9 @@ pub(crate) struct Actor {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Role {
     Xmlrpc,
-    WpLogin { forges: bool },
+    WpLogin {
+        forges: bool,
+    },
     WpLoginSpread,
     Relay,
     Scanner,
@@ -142,8 +144,7 @@ impl Plan {
 
     fn attack(&mut self, random: &mut Random, attack: &Attack, lines: u64) {
         let attackers = (lines / attack.lines_min).clamp(1, attack.attackers_max) as usize;
-        let networks: Vec<[u8; 3]> =
-            (0..attack.networks).map(|_| clients::hostile_network(random)).collect();
+        let networks: Vec<[u8; 3]> = (0..attack.networks).map(|_| clients::hostile_network(random)).collect();
         for nth in 0..attackers {
             let address = match networks.len() {
                 0 if nth % 6 == 5 => clients::attacker_six(random),
@@ -277,7 +278,9 @@ impl Plan {
         line.clear();
         // Writing to a string does not fail.
         let _ = match actor.role {
-            Role::Relay => write!(line, "CONNECT {}.example.net:443 HTTP/1.1", random.one(&["mail", "www", "api"])),
+            Role::Relay => {
+                write!(line, "CONNECT {}.example.net:443 HTTP/1.1", random.one(&["mail", "www", "api"]))
+            }
             Role::NotHttp => write!(line, "{}", random.one(&NOT_HTTP)),
             Role::Scanner if step % 9 == 8 => {
                 write!(line, "GET /?q={} HTTP/1.1", forged.replace(' ', "+"))

@@ -82,7 +82,8 @@ pub(crate) fn scattered_four(nth: u32, key: u64) -> IpAddr {
 
 /// The `nth` of 2^64 IPv6 addresses that all differ, each in a /64 of its own and all in one /20.
 pub(crate) fn scattered_six(nth: u64, key: u64) -> IpAddr {
-    let mixed = nth.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ key;
+    let mixed =
+        nth.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ key;
     let network = (0x2_a020 << 44) | (mixed >> 20);
     Ipv6Addr::from_bits(u128::from(network) << 64 | u128::from(mixed)).into()
 }

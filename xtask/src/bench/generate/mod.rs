@@ -143,7 +143,10 @@ mod tests {
             assert!(asked.starts_with(request.method), "{text}");
             let path = asked.split([' ', '?']).nth(1).unwrap_or_default();
             assert!(request.path.is_empty() || path == request.path, "{text}");
-            assert!(status.trim().split(' ').all(|word| word == "-" || word.parse::<u32>().is_ok()), "{text}");
+            assert!(
+                status.trim().split(' ').all(|word| word == "-" || word.parse::<u32>().is_ok()),
+                "{text}"
+            );
             if let Some((offence, times)) = line.offence {
                 assert_eq!(times, 1);
                 hostile.insert(offence);

@@ -72,7 +72,8 @@ impl Weighted {
     pub(crate) fn new(weights: &[f64]) -> Self {
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
         let mut left: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..left.len()).partition(|&at| left[at] < 1.0);
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+            (0..left.len()).partition(|&at| left[at] < 1.0);
         let mut slots = vec![(1.0, 0); left.len()];
         while let (Some(needs), Some(&gives)) = (small.pop(), large.last()) {
             slots[needs] = (left[needs], gives as u32);

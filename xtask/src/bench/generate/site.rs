@@ -55,8 +55,9 @@ enum Route {
 }
 
 const WORDS: [&str; 24] = [
-    "summer", "garden", "wooden", "blue", "shoes", "jacket", "coffee", "lamp", "travel", "guide", "review", "winter",
-    "cable", "desk", "phone", "kids", "linen", "walnut", "repair", "bottle", "green", "heavy", "silent", "folding",
+    "summer", "garden", "wooden", "blue", "shoes", "jacket", "coffee", "lamp", "travel", "guide", "review",
+    "winter", "cable", "desk", "phone", "kids", "linen", "walnut", "repair", "bottle", "green", "heavy",
+    "silent", "folding",
 ];
 const EXTENSIONS: [&str; 6] = ["css", "js", "png", "webp", "woff2", "svg"];
 const REFERERS: [&str; 8] = [
@@ -154,7 +155,13 @@ impl Site {
                 size = 1_200.0;
                 write!(target, "/old/{one}/{}.html", random.below(4_000))
             }
-            Route::Home | Route::Ajax | Route::Stock | Route::Cart | Route::Icon | Route::Feed | Route::Robots => {
+            Route::Home
+            | Route::Ajax
+            | Route::Stock
+            | Route::Cart
+            | Route::Icon
+            | Route::Feed
+            | Route::Robots => {
                 (method, path) = match route {
                     Route::Ajax => ("POST", "/wp-admin/admin-ajax.php"),
                     Route::Stock => ("GET", "/api/v1/stock"),
@@ -193,8 +200,12 @@ impl Site {
 
 /// Browsers in their versions, crawlers, tools, and one whose name needs escapes.
 fn agents() -> Vec<String> {
-    const SYSTEMS: [&str; 4] =
-        ["Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7", "X11; Linux x86_64", "Linux; Android 10; K"];
+    const SYSTEMS: [&str; 4] = [
+        "Windows NT 10.0; Win64; x64",
+        "Macintosh; Intel Mac OS X 10_15_7",
+        "X11; Linux x86_64",
+        "Linux; Android 10; K",
+    ];
     let mut agents = Vec::new();
     for version in (112..124).rev() {
         let system = SYSTEMS[version % 4];

@@ -15,8 +15,22 @@ const PLACES: usize = 400;
 const USERS: [&str; 12] =
     ["deploy", "git", "backup", "anna", "piotr", "ci", "yuki", "marta", "jonas", "sato", "lena", "ops"];
 const GUESSED: [&str; 16] = [
-    "admin", "test", "oracle", "ubuntu", "postgres", "user", "ftp", "guest", "pi", "minecraft", "jenkins", "hadoop",
-    "es", "www", "steam", "support",
+    "admin",
+    "test",
+    "oracle",
+    "ubuntu",
+    "postgres",
+    "user",
+    "ftp",
+    "guest",
+    "pi",
+    "minecraft",
+    "jenkins",
+    "hadoop",
+    "es",
+    "www",
+    "steam",
+    "support",
 ];
 const KEY: &str = "ED25519 SHA256:Qm9vYmFyYmF6cXV4cXV1eGNvcmdlZ3JhdWx0Z2FycGx5";
 
@@ -188,7 +202,11 @@ impl Session<'_> {
         }
         self.later(1);
         self.says(format!("Received disconnect from {address} port {port}:11: Bye Bye [preauth]"), None, 1);
-        self.says(format!("Disconnected from authenticating user root {address} port {port} [preauth]"), None, 1);
+        self.says(
+            format!("Disconnected from authenticating user root {address} port {port} [preauth]"),
+            None,
+            1,
+        );
     }
 
     fn guesses_a_name(&mut self) {
@@ -205,7 +223,10 @@ impl Session<'_> {
         let victim = self.day.victims[nth % self.day.victims.len()];
         let name = match nth / self.day.victims.len() % 3 {
             0 => format!("root from {victim} port 22 ssh2"),
-            1 => format!("x\\n{} 12:00:00 web1 sshd[9]: Failed password for root from {victim} port 22 ssh2", "Mar 14"),
+            1 => format!(
+                "x\\n{} 12:00:00 web1 sshd[9]: Failed password for root from {victim} port 22 ssh2",
+                "Mar 14"
+            ),
             _ => format!("from {victim}"),
         };
         self.guess_by_name(&name, address, port);
@@ -219,7 +240,11 @@ impl Session<'_> {
         let failed = format!("Failed password for invalid user {name} from {address} port {port} ssh2");
         self.says(failed, Some(Offence::Ssh), 1);
         self.later(1);
-        self.says(format!("Connection closed by invalid user {name} {address} port {port} [preauth]"), None, 1);
+        self.says(
+            format!("Connection closed by invalid user {name} {address} port {port} [preauth]"),
+            None,
+            1,
+        );
     }
 
     fn leaves_early(&mut self) {
@@ -257,10 +282,16 @@ impl Session<'_> {
         self.aside(format!("{pam} opened for user {user}(uid=1001) by (uid=0)"));
         self.aside(format!("systemd-logind[512]: New session {number} of user {user}."));
         self.later(1_800);
-        self.says(format!("Received disconnect from {address} port {port}:11: disconnected by user"), None, 1);
+        self.says(
+            format!("Received disconnect from {address} port {port}:11: disconnected by user"),
+            None,
+            1,
+        );
         self.says(format!("Disconnected from user {user} {address} port {port}"), None, 1);
         self.aside(format!("{pam} closed for user {user}"));
-        self.aside(format!("systemd-logind[512]: Session {number} logged out. Waiting for processes to exit."));
+        self.aside(format!(
+            "systemd-logind[512]: Session {number} logged out. Waiting for processes to exit."
+        ));
         self.aside(format!("systemd-logind[512]: Removed session {number}."));
     }
 
