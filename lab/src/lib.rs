@@ -41,7 +41,7 @@ pub use error::LabError;
 pub use lab::{Lab, Life, list};
 pub use params::Params;
 pub use plan::{Attackers, Clients, Server, Times, Truth};
-pub use prerequisites::{check, install};
+pub use prerequisites::{check, install, install_packages};
 pub use roles::run_role;
 pub use state::Listed;
 pub use stats::{KindStats, Outcome, Second, Stats};

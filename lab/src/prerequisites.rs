@@ -87,12 +87,17 @@ pub(crate) fn php_version() -> Option<String> {
     versions.pop()
 }
 
-/// Installs the packages with apt. Nothing that is installed starts outside a lab. Fast when all is there.
+/// Installs the lab's packages with apt. Nothing that is installed starts outside a lab. Fast when all is there.
 pub fn install() -> Result<(), LabError> {
+    install_packages(PACKAGES)
+}
+
+/// The same for packages that something else needs.
+pub fn install_packages(packages: &[&str]) -> Result<(), LabError> {
     if !rustix::process::geteuid().is_root() {
         return Err(LabError::Skip { because: "installing packages needs root".into() });
     }
-    let missing = missing_packages()?;
+    let missing = missing_packages(packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -104,15 +109,15 @@ pub fn install() -> Result<(), LabError> {
     Ok(())
 }
 
-fn missing_packages() -> anyhow::Result<Vec<&'static str>> {
+fn missing_packages<'a>(packages: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     if !Path::new("/usr/bin/dpkg-query").exists() {
-        bail!("this is no Debian: install {} by hand", PACKAGES.join(", "));
+        bail!("this is no Debian: install {} by hand", packages.join(", "));
     }
     let asked =
-        Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Status}\n"]).args(PACKAGES).output()?;
+        Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Status}\n"]).args(packages).output()?;
     let said = String::from_utf8_lossy(&asked.stdout);
     let there = |package: &&str| said.lines().any(|line| line == format!("{package} install ok installed"));
-    Ok(PACKAGES.iter().copied().filter(|package| !there(package)).collect())
+    Ok(packages.iter().copied().filter(|package| !there(package)).collect())
 }
 
 fn apt(args: &[&str]) -> anyhow::Result<()> {

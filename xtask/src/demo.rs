@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use toban_lab::{Lab, LabError, Params, Truth};
 
-use crate::steps::{cargo, target_dir};
+use crate::steps::release_toban;
 
 /// Arguments of `demo`.
 #[derive(clap::Args)]
@@ -63,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn show(args: &Args) -> Result<bool> {
     toban_lab::install()?;
     toban_lab::check()?;
-    let toban = build()?;
+    let toban = release_toban()?;
     let words = Words(args.lang);
     let clock = Clock(Instant::now());
     clock.say(&words.coming_up());
@@ -102,17 +101,6 @@ fn show(args: &Args) -> Result<bool> {
     lab.down()?;
     println!();
     Ok(verdict(&words, &truth, recovered, &banned))
-}
-
-/// The program as users get it. The first time takes minutes; later there is nothing to do.
-fn build() -> Result<PathBuf> {
-    eprintln!("building toban");
-    let built =
-        cargo(["build", "--release", "--package", "toban"]).status().context("could not run cargo")?;
-    if !built.success() {
-        bail!("toban could not be built");
-    }
-    Ok(target_dir().join("release/toban"))
 }
 
 fn quiet(clock: &Clock, lab: &Lab, during: Duration) -> Result<()> {

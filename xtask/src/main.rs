@@ -27,6 +27,8 @@ enum Command {
     Check,
     /// See a real Apache flooded, and toban solving it, in under two minutes (root)
     Demo(demo::Args),
+    /// How fast toban reads logs and how right it is, beside its peers, on input made from a seed
+    Bench(bench::Args),
     /// Real incidents on real software, in namespaces of their own
     Lab(lab::Args),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(args) => Ok(test::run(&args)),
         Command::Check => Ok(check::run()),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(args),
         Command::Lab(args) => lab::run(args),
     };
     match done {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result, bail};
+
 enum Outcome {
     Passed,
     Failed,
@@ -22,6 +24,12 @@ pub(crate) enum Stop {
     Failed(String),
     /// It cannot be done here, and that is no fault.
     Skipped(String),
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}"))
+    }
 }
 
 impl From<String> for Stop {
@@ -139,6 +147,17 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn target_dir() -> PathBuf {
     let beside = |own: PathBuf| Some(own.parent()?.parent()?.to_owned());
     env::current_exe().ok().and_then(beside).unwrap_or_else(|| root().join("target"))
+}
+
+/// The program as users get it. The first time takes minutes; later there is nothing to do.
+pub(crate) fn release_toban() -> Result<PathBuf> {
+    eprintln!("building toban");
+    let built =
+        cargo(["build", "--release", "--package", "toban"]).status().context("could not run cargo")?;
+    if !built.success() {
+        bail!("toban could not be built");
+    }
+    Ok(target_dir().join("release/toban"))
 }
 
 /// `cargo ARGS`, with the cargo that runs this.

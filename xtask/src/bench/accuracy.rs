@@ -240,18 +240,19 @@ fn list(truth: &Truth, answer: &Answer, of: Dimension, name: &str, top: usize) -
         wrong.push(format!("{} are listed", listed.len()));
     }
     for Top { shown, which, requests: (least, most), .. } in &listed {
-        let known = which.path.as_ref().is_none_or(|path| truth.paths().any(|known| known == path));
-        if known {
+        let is_template = |word: &Option<String>| word.as_deref().is_some_and(|word| word.contains('*'));
+        let varies = which.path.as_ref().is_some_and(|path| truth.paths().all(|known| known != path));
+        if !varies && !is_template(&which.agent) {
             exact += 1;
             let really = truth.requests(which);
             if !(*least..=*most).contains(&really) {
                 wrong.push(format!("{shown}: between {least} and {most}, but it is {really}"));
             }
         } else {
-            // A template of paths that vary is toban's own; they all together are the most that it can have.
-            let varying = truth.requests(&Which { path: Some(String::new()), ..which.clone() });
-            if *least > varying {
-                wrong.push(format!("{shown}: at least {least}, but all such paths have {varying}"));
+            // What toban puts together is its own affair; it cannot have more than all that could belong to it.
+            let could = at_most(truth, which);
+            if *least > could {
+                wrong.push(format!("{shown}: at least {least}, but all that could be meant are {could}"));
             }
         }
     }
@@ -269,6 +270,23 @@ fn list(truth: &Truth, answer: &Answer, of: Dimension, name: &str, top: usize) -
         wrong.len() - before
     );
     Check { what: format!("top {name}"), remark, wrong }
+}
+
+/// All requests that a template can stand for: those whose path varies, and those whose path fits it.
+fn at_most(truth: &Truth, which: &Which) -> u64 {
+    let mut which = which.clone();
+    if which.agent.as_deref() == Some("*") {
+        which.agent = None;
+    }
+    let Some(template) = which.path.take() else { return truth.requests(&which) };
+    let fits = |path: &&str| {
+        let (mut parts, mut stars) = (path.split('/'), template.split('/'));
+        template == "*"
+            || stars.by_ref().all(|star| parts.next().is_some_and(|part| star == "*" || star == part))
+                && parts.next().is_none()
+    };
+    let paths = std::iter::once("").chain(truth.paths().filter(fits));
+    paths.map(|path| truth.requests(&Which { path: Some(path.to_owned()), ..which.clone() })).sum()
 }
 
 /// Everything of a dimension that has at least so many requests.
@@ -457,7 +475,10 @@ mod tests {
             &|answer| first(answer, "address")["value"] = json!(truth.victims[0]),
             &["victims of forged lines named", "top address"],
         );
+        // Only few paths can be meant by the one, and many by the other.
         spoilt(&|answer| first(answer, "path")["value"] = json!("/product/*"), &["top path"]);
+        let product = json!({"top": "path", "value": "/product/*", "requests": 9_000, "error": 0});
+        spoilt(&|answer| answer.push(product.clone()), &[]);
         spoilt(&|answer| first(answer, "clients")["requests"] = json!(7), &["distinct clients"]);
         spoilt(&|answer| first(answer, "duration")["seconds"] = json!(77.0), &["durations"]);
         spoilt(

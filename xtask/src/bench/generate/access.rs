@@ -44,10 +44,13 @@ impl Access {
 
 impl Generate for Access {
     fn each(&self, show: &mut dyn FnMut(&Line<'_>)) {
-        // What is fixed for all days of a seed would be the clients; a day of another seed has others.
+        // The usual clients are the same on all days of a seed; what they and others do is not.
         let mut random = Random::new(self.seed, 10);
         let count = (self.lines / LINES_PER_CLIENT).clamp(200, CLIENTS_MAX) as usize;
         let mut usual = clients::usual(&mut random, count);
+        let site = Site::new();
+        let agents: Vec<u16> = usual.iter().map(|_| site.pick_agent(&mut random)).collect();
+        let mut random = Random::new(self.seed, 1_000 + u64::from(self.day.day_of_year().unsigned_abs()));
         let plan = Plan::new(&mut random, self.lines, &usual, &self.victims());
         // Two usual clients live beside the attackers.
         for (nth, attacker) in plan.actors.iter().filter(|actor| actor.address.is_ipv4()).take(2).enumerate()
@@ -57,8 +60,6 @@ impl Generate for Access {
                 usual[count / 40 + nth] = clients::neighbour([a, b, c], nth);
             }
         }
-        let site = Site::new();
-        let agents: Vec<u16> = usual.iter().map(|_| site.pick_agent(&mut random)).collect();
         let names: Vec<String> = usual.iter().map(IpAddr::to_string).collect();
         let busy = Weighted::zipf(count, 1.0);
 

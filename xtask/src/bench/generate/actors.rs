@@ -247,7 +247,7 @@ impl Plan {
             }
             Role::App => ("POST", "/xmlrpc.php", 200, 800, 200_000.0, None),
             Role::WpLogin { forges } => {
-                if forges && step % 2 == 0 {
+                if forges && step.is_multiple_of(2) {
                     agent = &self.forged[step as usize / 2 % self.forged.len()];
                 }
                 referer = "https://www.example.org/wp-login.php";

@@ -163,10 +163,17 @@ impl Session<'_> {
     }
 
     /// sshd says something about the client.
-    fn says(&mut self, text: String, offence: Option<Offence>, times: u32) {
+    fn says(&mut self, text: &str) {
         let text = format!("sshd[{}]: {text}", self.pid);
-        let offence = offence.map(|offence| (offence, times));
-        self.day.lines.push(Said { second: self.at, text, client: self.client, offence });
+        self.day.lines.push(Said { second: self.at, text, client: self.client, offence: None });
+    }
+
+    /// sshd says that the client did wrong, so many times.
+    fn offends(&mut self, text: &str, offence: Offence, times: u32) {
+        self.says(text);
+        if let Some(said) = self.day.lines.last_mut() {
+            said.offence = Some((offence, times));
+        }
     }
 
     /// Something is said about no client.
@@ -181,32 +188,28 @@ impl Session<'_> {
     fn guesses_root(&mut self) {
         let (address, port) = self.attacker();
         let failure = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser=";
-        self.says(format!("{failure} rhost={address}  user=root"), None, 1);
+        self.says(&format!("{failure} rhost={address}  user=root"));
         self.later(2);
         let failed = format!("Failed password for root from {address} port {port} ssh2");
-        self.says(failed.clone(), Some(Offence::Ssh), 1);
+        self.offends(&failed, Offence::Ssh, 1);
         match self.day.random.below(10) {
             0 => {
                 self.later(6);
-                self.says(format!("message repeated 2 times: [ {failed}]"), Some(Offence::Ssh), 2);
+                self.offends(&format!("message repeated 2 times: [ {failed}]"), Offence::Ssh, 2);
             }
             1 => {
                 for _ in 0..5 {
                     self.later(4);
-                    self.says(failed.clone(), Some(Offence::Ssh), 1);
+                    self.offends(&failed, Offence::Ssh, 1);
                 }
                 let too_many = format!("maximum authentication attempts exceeded for root from {address}");
-                self.says(format!("error: {too_many} port {port} ssh2 [preauth]"), None, 1);
+                self.says(&format!("error: {too_many} port {port} ssh2 [preauth]"));
             }
             _ => {}
         }
         self.later(1);
-        self.says(format!("Received disconnect from {address} port {port}:11: Bye Bye [preauth]"), None, 1);
-        self.says(
-            format!("Disconnected from authenticating user root {address} port {port} [preauth]"),
-            None,
-            1,
-        );
+        self.says(&format!("Received disconnect from {address} port {port}:11: Bye Bye [preauth]"));
+        self.says(&format!("Disconnected from authenticating user root {address} port {port} [preauth]"));
     }
 
     fn guesses_a_name(&mut self) {
@@ -233,18 +236,14 @@ impl Session<'_> {
     }
 
     fn guess_by_name(&mut self, name: &str, address: IpAddr, port: usize) {
-        self.says(format!("Invalid user {name} from {address} port {port}"), None, 1);
+        self.says(&format!("Invalid user {name} from {address} port {port}"));
         self.later(1);
         self.aside(format!("sshd[{}]: pam_unix(sshd:auth): check pass; user unknown", self.pid));
         self.later(2);
         let failed = format!("Failed password for invalid user {name} from {address} port {port} ssh2");
-        self.says(failed, Some(Offence::Ssh), 1);
+        self.offends(&failed, Offence::Ssh, 1);
         self.later(1);
-        self.says(
-            format!("Connection closed by invalid user {name} {address} port {port} [preauth]"),
-            None,
-            1,
-        );
+        self.says(&format!("Connection closed by invalid user {name} {address} port {port} [preauth]"));
     }
 
     fn leaves_early(&mut self) {
@@ -258,21 +257,21 @@ impl Session<'_> {
                  diffie-hellman-group14-sha1,diffie-hellman-group1-sha1 [preauth]"
             ),
         };
-        self.says(said, Some(Offence::SshPreauth), 1);
+        self.offends(&said, Offence::SshPreauth, 1);
     }
 
     /// Logs in and out again.
     fn works(&mut self) {
         let (address, port, user) = self.person();
-        self.says(format!("Accepted publickey for {user} from {address} port {port} ssh2: {KEY}"), None, 1);
+        self.says(&format!("Accepted publickey for {user} from {address} port {port} ssh2: {KEY}"));
         self.logged_in(address, port, user);
     }
 
     fn mistypes(&mut self) {
         let (address, port, user) = self.person();
-        self.says(format!("Failed password for {user} from {address} port {port} ssh2"), None, 1);
+        self.says(&format!("Failed password for {user} from {address} port {port} ssh2"));
         self.later(8);
-        self.says(format!("Accepted password for {user} from {address} port {port} ssh2"), None, 1);
+        self.says(&format!("Accepted password for {user} from {address} port {port} ssh2"));
         self.logged_in(address, port, user);
     }
 
@@ -282,12 +281,8 @@ impl Session<'_> {
         self.aside(format!("{pam} opened for user {user}(uid=1001) by (uid=0)"));
         self.aside(format!("systemd-logind[512]: New session {number} of user {user}."));
         self.later(1_800);
-        self.says(
-            format!("Received disconnect from {address} port {port}:11: disconnected by user"),
-            None,
-            1,
-        );
-        self.says(format!("Disconnected from user {user} {address} port {port}"), None, 1);
+        self.says(&format!("Received disconnect from {address} port {port}:11: disconnected by user"));
+        self.says(&format!("Disconnected from user {user} {address} port {port}"));
         self.aside(format!("{pam} closed for user {user}"));
         self.aside(format!(
             "systemd-logind[512]: Session {number} logged out. Waiting for processes to exit."
@@ -319,6 +314,6 @@ impl Session<'_> {
         self.at = self.day.random.below(DAY_S as usize) as u32;
         let (address, port) = (IpAddr::from([10, 8, 0, 9]), self.day.random.between(30_000, 65_535));
         self.client = Some(address);
-        self.says(format!("Connection closed by {address} port {port} [preauth]"), None, 1);
+        self.says(&format!("Connection closed by {address} port {port} [preauth]"));
     }
 }
