@@ -17,7 +17,7 @@ use super::generate::{Access, DAY, Distinct, Generate, Sshd, VERSION};
 /// A rotated log has so many files behind the current one, as `rotate 10` of logrotate leaves them.
 const ROTATED: usize = 10;
 /// A day of `--history` has this part of the large log's lines: all days together are about 1 GB compressed.
-const HISTORY_PART: (u64, u64) = (3, 5);
+const HISTORY_PART: (u64, u64) = (4, 5);
 
 /// Which log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +170,7 @@ fn write_all(log: &dyn Generate, file: &mut dyn Write) -> std::io::Result<()> {
     done
 }
 
-/// So many lines from the middle of a file, as a file beside it.
+/// Lines from the middle of a file on, at most so many, as a file beside it.
 pub(crate) fn middle(of: &Path, lines: u64) -> Result<PathBuf> {
     let path = of.with_extension(format!("middle-{lines}"));
     if !path.exists() {
@@ -193,6 +193,15 @@ pub(crate) fn middle(of: &Path, lines: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Lines of a file.
+pub(crate) fn count(file: &Path) -> Result<u64> {
+    let (mut from, mut lines) = (BufReader::with_capacity(1 << 20, File::open(file)?), 0);
+    while from.skip_until(b'\n')? > 0 {
+        lines += 1;
+    }
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -213,7 +222,7 @@ mod tests {
             SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_741_132_800)
         );
         flate2::read::GzDecoder::new(oldest).read_to_string(&mut text).unwrap();
-        assert_eq!(text.lines().count(), 1_200);
+        assert_eq!(text.lines().count(), 1_600);
         assert!(text.lines().all(|line| line.contains(" [04/Mar/2025:")), "{}", &text[..200]);
         let yesterday = fs::read_to_string(folder.join("access.log.1")).unwrap();
         assert!(yesterday.lines().all(|line| line.contains(" [13/Mar/2025:")));
@@ -225,6 +234,7 @@ mod tests {
         let file = dir.path().join("a.log");
         fs::write(&file, (10..40).map(|n| format!("line {n}\n")).collect::<String>()).unwrap();
         let part = middle(&file, 3).unwrap();
+        assert_eq!(count(&part).unwrap(), 3);
         assert_eq!(fs::read_to_string(part).unwrap(), "line 26\nline 27\nline 28\n");
     }
 }

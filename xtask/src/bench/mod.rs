@@ -15,7 +15,7 @@ mod truth;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -189,8 +189,8 @@ fn log(args: &LogArgs) -> Result<ExitCode> {
     let mut rows = Vec::new();
     let mut floor_bytes = 0;
     steps.measured("measure", &format!("{} rounds, in turns", args.rounds), || {
-        floor_bytes = measure::run(&mut Command::new("true"), None, &setup.own("true.out"))?.peak_bytes;
         let failed = rounds(args, &setup, &there, &mut rows)?;
+        floor_bytes = measure::run(&mut Command::new("true"), None, &setup.own("true.out"))?.peak_bytes;
         if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ").into()) }
     });
     print!("{}", table::text(&rows, logs.files.seed, floor_bytes));
@@ -218,17 +218,19 @@ fn rounds(
     let (mut failed, mut parts) = (Vec::new(), Vec::new());
     for (nth, peer) in there.iter().enumerate() {
         let whole = args.logs.files.path(peer.log);
+        let log_lines = args.logs.files.lines_of(peer.log);
         let (log, start) = match peer.part {
             Some(lines) => (files::middle(&whole, lines)?, Some(files::middle(&whole, 1)?)),
             None => (whole.clone(), None),
         };
+        let lines = if peer.part.is_some() { files::count(&log)? } else { log_lines };
         // Everything is in memory before the first is measured.
         io::copy(&mut File::open(&log)?, &mut io::sink())?;
         rows.push(Row {
             peer,
-            log_lines: args.logs.files.lines_of(peer.log),
+            log_lines,
             log_bytes: whole.metadata()?.len(),
-            lines: peer.part.map_or(args.logs.files.lines_of(peer.log), |lines| lines.min(count(&log))),
+            lines,
             runs: Vec::new(),
             starts: Vec::new(),
             out: setup.own(&format!("{nth}-{}.out", peer.id)),
@@ -277,10 +279,6 @@ fn once(setup: &Setup, peer: &Peer, log: &Path, out: &Path) -> Result<Run> {
         bail!("{}: {}", run.status, said.lines().last().unwrap_or_default());
     }
     Ok(run)
-}
-
-fn count(file: &Path) -> u64 {
-    File::open(file).map_or(0, |file| BufReader::new(file).split(b'\n').count() as u64)
 }
 
 /// Compares each of toban's answers with the truth.

@@ -118,7 +118,7 @@ pub(crate) const ALL: &[Peer] = &[
         id: "crowdsec",
         shown: "CrowdSec, its packaged scenarios",
         program: "crowdsec",
-        part: Some(10_000),
+        part: Some(5_000),
         command: |setup, log| crowdsec::replay(setup, log, "apache2"),
         prepare: Some(crowdsec::prepare),
         version: &["-version"],
