@@ -329,7 +329,8 @@ proptest! {
     #[test]
     fn whole_lines(wanted in wanted(), way in select(WAYS), ending in select(vec![&b""[..], b"\n", b"\r\n", b"\r"])) {
         let line = [&wanted.line(way)[..], ending].concat();
-        let request = read(&mut format(way.name), &line).unwrap();
+        let mut format = format(way.name);
+        let request = read(&mut format, &line).unwrap();
         let held = way.unit_us.map(|unit_us| if unit_us == 1 { wanted.held } else { wanted.held * 1000 });
         let late = if way.ident { 0 } else { held.unwrap_or(0) as i64 };
         prop_assert_eq!(request.time, Time::from_micros(wanted.secs * 1_000_000 - late));
@@ -363,7 +364,8 @@ proptest! {
                 line.truncate(cut.index(line.len() + 1));
             }
             let expected = plain(way, &line);
-            prop_assert_eq!(read(&mut format(way.name), &line), expected, "{}", line.escape_ascii());
+            let mut format = format(way.name);
+            prop_assert_eq!(read(&mut format, &line), expected, "{}", line.escape_ascii());
             // Where names were seen, addresses are believed no more.
             if !used.has_names() {
                 prop_assert_eq!(read(&mut used, &line), expected, "{}", line.escape_ascii());
