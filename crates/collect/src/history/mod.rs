@@ -26,7 +26,7 @@ use toban_model::Time;
 use crate::root::open_regular;
 use crate::tail::{Mark, Position};
 use crate::{Error, Root, limits};
-pub(crate) use archive::{At, Compression};
+pub(crate) use archive::{At, Compression, fill};
 pub use names::rotations;
 pub(crate) use names::{Entry, is_compressed, is_settled, listing, uncompressed_name};
 use queue::{Queue, Tally, Work};

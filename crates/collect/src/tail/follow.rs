@@ -9,7 +9,7 @@ use super::generations::{self, Anchor, Missed};
 use super::open::{Look, Open, Turn};
 use super::position::{Mark, Position};
 use super::{Health, LogId, Start};
-use crate::history::{Entry, is_compressed, is_settled, listing};
+use crate::history::{Entry, is_settled, listing};
 use crate::root::open_regular;
 use crate::{Error, Root};
 
@@ -169,15 +169,14 @@ impl Follow {
             let mark = open.mark();
             let own = files.iter().position(|entry| entry.identity == open.identity);
             let copy = generations::find(&files, &mark);
-            let anchor = copy.as_ref().map_or(Anchor::Moment(mark), |(index, _)| Anchor::File(*index));
+            let anchor =
+                copy.as_ref().map_or(Anchor::Moment(mark.modified_ns), |copy| Anchor::File(copy.index));
             let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
             if !is_settled(&files, &listing(root, &self.path)) {
                 continue;
             }
-            let held = copy.as_ref().map_or(0, |(index, _)| match &files[*index] {
-                entry if is_compressed(&entry.path) => u64::MAX,
-                entry => entry.size,
-            });
+            // An archive of it may hold more than was seen, and is read to its end.
+            let held = copy.as_ref().map_or(0, |copy| copy.held.unwrap_or(u64::MAX));
             self.health.lost_bytes += open.unread_beyond(held);
             // Everything since was copied from this very file, if it still has a name.
             let copies = if own.is_some() { missed.files.len() as u64 } else { missed.copies };
@@ -185,9 +184,9 @@ impl Follow {
             if open.restart().is_err() {
                 return false;
             }
-            let copy = copy.map(|(_, mut copy)| {
-                copy.sealed = true;
-                copy
+            let copy = copy.map(|mut copy| {
+                copy.open.sealed = true;
+                copy.open
             });
             self.old.splice(index..index, copy.into_iter().chain(missed.files));
             return true;
@@ -204,7 +203,7 @@ impl Follow {
             let own = files.iter().position(|entry| entry.identity == current.identity);
             let anchor = match self.old.last() {
                 Some(old) => anchor(&files, old),
-                None => Anchor::Moment(current.mark()),
+                None => Anchor::Moment(current.mark().modified_ns),
             };
             let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
             if is_settled(&files, &listing(root, &self.path)) {
@@ -283,7 +282,7 @@ impl Follow {
 
 /// What stands between a file that is open and those that are newer.
 fn anchor(files: &[Entry], open: &Open) -> Anchor {
-    generations::index_of(files, open).map_or_else(|| Anchor::Moment(open.mark()), Anchor::File)
+    generations::index_of(files, open).map_or_else(|| Anchor::Moment(open.mark().modified_ns), Anchor::File)
 }
 
 fn current_of(files: &[Entry]) -> Option<usize> {
@@ -304,13 +303,17 @@ impl Resumed {
         let mut resumed = Resumed::default();
         let mut found: Vec<(usize, Open)> = Vec::new();
         for mark in position.older.iter().chain([&position.last]).filter(|mark| !mark.is_blank()) {
-            let Some((index, mut open)) = generations::find(files, mark) else {
+            let Some(generations::Found { index, mut open, .. }) = generations::find(files, mark) else {
                 resumed.lost_track = true;
                 continue;
             };
             if open.identity.1 != mark.inode {
-                let original = files.iter().any(|entry| entry.identity.1 == mark.inode);
-                resumed.truncations += u64::from(original || !open.sealed);
+                // A copy, and if the original is still there it was truncated.
+                let original = |entry: &Entry| {
+                    entry.identity.1 == mark.inode
+                        && entry.created_ns.is_some_and(|created| created <= mark.modified_ns)
+                };
+                resumed.truncations += u64::from(!open.sealed || files.iter().any(original));
                 open.sealed = true;
             }
             if found.iter().all(|(_, known)| known.identity != open.identity) {
@@ -325,7 +328,7 @@ impl Resumed {
             resumed.old = found.into_iter().map(|(_, open)| open).collect();
             return Ok(resumed);
         }
-        let anchor = newest.map_or(Anchor::Moment(position.last), Anchor::File);
+        let anchor = newest.map_or(Anchor::Moment(position.last.modified_ns), Anchor::File);
         let missed = generations::between(files, anchor, current)?;
         resumed.truncations += missed.copies;
         resumed.old = found.into_iter().map(|(_, open)| open).chain(missed.files).collect();

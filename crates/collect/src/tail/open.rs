@@ -108,11 +108,6 @@ impl Open {
         matches!(&self.body, Body::Plain(file) if file.metadata().is_ok_and(|meta| meta.len() > 0))
     }
 
-    /// What it begins with.
-    pub(super) fn head(&self) -> &[u8] {
-        &self.content.head
-    }
-
     /// All of it was read, and nobody is going to write to it.
     pub(super) fn is_done(&self) -> bool {
         self.ended
@@ -156,7 +151,7 @@ impl Open {
     }
 
     fn try_read(&mut self, turn: &mut Turn<'_>, health: &mut Health) -> io::Result<Look> {
-        let mut modified_ns = self.modified_ns;
+        let (mut modified_ns, mut size) = (self.modified_ns, 0);
         if let Body::Plain(file) = &self.body {
             let meta = file.metadata()?;
             modified_ns = super::position::modified_ns(&meta);
@@ -174,7 +169,7 @@ impl Open {
                     Look::Read
                 });
             }
-            self.seen = self.seen.max(meta.len());
+            size = meta.len();
         }
         self.ended = false;
         while turn.left > 0 {
@@ -199,6 +194,7 @@ impl Open {
             {
                 return Ok(Look::Truncated);
             }
+            self.seen = self.seen.max(size);
             turn.left -= read;
             turn.outcome.bytes += read as u64;
             self.last_data = Instant::now();
