@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::generations::{self, Anchor, Missed};
+use super::generations::{self, Anchor, Missed, current_of};
 use super::open::{Look, Open, Turn};
 use super::position::{Mark, Position};
 use super::{Health, LogId, Start};
@@ -86,17 +86,15 @@ impl Follow {
                 return false;
             }
         }
-        if let Some(current) = &mut self.current {
-            if current.is_blank() && current.is_filled() {
-                // While it was empty it may have been filled, copied and emptied again.
-                let missed = self.old.len();
-                if !self.catch_up(root) {
-                    return false;
-                }
-                if self.old.len() > missed {
-                    turn.outcome.more = true;
-                    return true;
-                }
+        if self.current.as_ref().is_some_and(|current| current.is_blank() && current.is_filled()) {
+            // While it was empty it may have been filled, copied and emptied again.
+            let queued = self.old.len();
+            if !self.catch_up(root) {
+                return false;
+            }
+            if self.old.len() > queued {
+                turn.outcome.more = true;
+                return true;
             }
         }
         if let Some(current) = &mut self.current {
@@ -171,16 +169,14 @@ impl Follow {
             let copy = generations::find(&files, &mark);
             let anchor =
                 copy.as_ref().map_or(Anchor::Moment(mark.modified_ns), |copy| Anchor::File(copy.index));
-            let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
+            let Ok(missed) = generations::between(&files, anchor, own, own) else { break };
             if !is_settled(&files, &listing(root, &self.path)) {
                 continue;
             }
             // An archive of it may hold more than was seen, and is read to its end.
             let held = copy.as_ref().map_or(0, |copy| copy.held.unwrap_or(u64::MAX));
             self.health.lost_bytes += open.unread_beyond(held);
-            // Everything since was copied from this very file, if it still has a name.
-            let copies = if own.is_some() { missed.files.len() as u64 } else { missed.copies };
-            self.health.truncations += 1 + copies;
+            self.health.truncations += 1 + missed.copies;
             if open.restart().is_err() {
                 return false;
             }
@@ -205,7 +201,7 @@ impl Follow {
                 Some(old) => anchor(&files, old),
                 None => Anchor::Moment(current.mark().modified_ns),
             };
-            let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
+            let Ok(missed) = generations::between(&files, anchor, own, own) else { break };
             if is_settled(&files, &listing(root, &self.path)) {
                 self.queue(missed);
                 return true;
@@ -250,7 +246,7 @@ impl Follow {
             let back = self.old.iter().position(|old| old.identity == open.identity);
             let missed = match newest {
                 Some(newest) if back.is_none() => {
-                    generations::between(&files, anchor(&files, newest), Some(0))
+                    generations::between(&files, anchor(&files, newest), None, None)
                 }
                 _ => Ok(Missed::default()),
             };
@@ -285,8 +281,13 @@ fn anchor(files: &[Entry], open: &Open) -> Anchor {
     generations::index_of(files, open).map_or_else(|| Anchor::Moment(open.mark().modified_ns), Anchor::File)
 }
 
-fn current_of(files: &[Entry]) -> Option<usize> {
-    files.first().is_some_and(|first| first.is_current).then_some(0)
+/// The file that had the inode when the mark was made, whatever became of its content.
+fn original(files: &[Entry], mark: &Mark) -> Option<usize> {
+    files.iter().position(|entry| {
+        // An inode is used again once its file is gone.
+        let as_old = entry.created_ns.is_none_or(|created| created <= mark.modified_ns);
+        entry.identity.1 == mark.inode && as_old
+    })
 }
 
 /// Where reading goes on after a restart.
@@ -307,13 +308,11 @@ impl Resumed {
                 resumed.lost_track = true;
                 continue;
             };
-            if open.identity.1 != mark.inode {
+            if open.identity.1 == mark.inode {
+                open.retire();
+            } else {
                 // A copy, and if the original is still there it was truncated.
-                let original = |entry: &Entry| {
-                    entry.identity.1 == mark.inode
-                        && entry.created_ns.is_some_and(|created| created <= mark.modified_ns)
-                };
-                resumed.truncations += u64::from(!open.sealed || files.iter().any(original));
+                resumed.truncations += u64::from(!open.sealed || original(files, mark).is_some());
                 open.sealed = true;
             }
             if found.iter().all(|(_, known)| known.identity != open.identity) {
@@ -329,7 +328,7 @@ impl Resumed {
             return Ok(resumed);
         }
         let anchor = newest.map_or(Anchor::Moment(position.last.modified_ns), Anchor::File);
-        let missed = generations::between(files, anchor, current)?;
+        let missed = generations::between(files, anchor, None, original(files, &position.last))?;
         resumed.truncations += missed.copies;
         resumed.old = found.into_iter().map(|(_, open)| open).chain(missed.files).collect();
         if let Some(index) = current {

@@ -144,9 +144,15 @@ pub(super) fn index_of(listing: &[Entry], open: &Open) -> Option<usize> {
     })
 }
 
-/// The files between what is read and the file of index `until`, which is read next from its start; `None` is before
-/// the newest.
-pub(super) fn between(listing: &[Entry], anchor: Anchor, until: Option<usize>) -> io::Result<Missed> {
+/// The files between what is read and the file `until`, by default the log itself, which is read next from its start.
+/// What is older than `original` was copied from that file, which is still there and was truncated.
+pub(super) fn between(
+    listing: &[Entry],
+    anchor: Anchor,
+    until: Option<usize>,
+    original: Option<usize>,
+) -> io::Result<Missed> {
+    let until = until.or(current_of(listing));
     let first = until.map_or(0, |until| until + 1);
     let last = match anchor {
         Anchor::File(index) => index,
@@ -170,7 +176,7 @@ pub(super) fn between(listing: &[Entry], anchor: Anchor, until: Option<usize>) -
         }
         let next = until.map(|until| &listing[until]);
         let Some(mut open) = open_unread(entry, next)? else { continue };
-        if is_copy(listing, index) {
+        if original.is_some_and(|original| original < index) || is_copy(listing, index) {
             open.sealed = true;
             missed.copies += 1;
         }
@@ -202,6 +208,11 @@ fn is_copy_in_the_making(file: &File, original: &Entry) -> bool {
     let compared = copy.len().min(original.len());
     // Some lines without a time may be equal in two files that have nothing to do with each other.
     compared >= limits::FINGERPRINT_BYTES && copy[..compared] == original[..compared]
+}
+
+/// The index of the log itself, if it is there.
+pub(super) fn current_of(listing: &[Entry]) -> Option<usize> {
+    listing.first().is_some_and(|first| first.is_current).then_some(0)
 }
 
 /// A file that was made after one that is newer than it: then its lines were written before it was made.

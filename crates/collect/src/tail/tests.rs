@@ -386,9 +386,8 @@ fn what_was_compressed_meanwhile_is_read_from_there() {
         writer.write_all(text).unwrap();
         writer.finish().unwrap()
     };
-    let all: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 4] =
-        [("gz", &gz), ("zst", &zst), ("xz", &xz), ("bz2", &bz2)];
-    for (ending, compress) in all {
+    type Compress<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    for (ending, compress) in [("gz", &gz as Compress), ("zst", &zst), ("xz", &xz), ("bz2", &bz2)] {
         let old: String = (0..1_000).map(|n| format!("line {n}\n")).collect();
         let mut bench = follow("a", &old);
         assert_eq!(bench.read().len(), 1_000);
