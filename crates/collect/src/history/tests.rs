@@ -324,6 +324,23 @@ fn the_caller_breaks_off() {
 }
 
 #[test]
+fn nobody_waits_for_a_worker_that_panicked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    // It does not say how large it is, so all of the budget is kept for it.
+    std::fs::write(dir.path().join("a.1.zst"), zst_bytes(numbered(100..200).as_bytes())).unwrap();
+    std::fs::write(dir.path().join("a.2.zst"), zst_bytes(numbered(0..100).as_bytes())).unwrap();
+    let panicked = std::panic::catch_unwind(|| {
+        let wanted = Wanted { budget_bytes: Some(1_000), ..ALL };
+        read(&Root::host(), &path, &wanted, &mut [(), ()], |(), _| {
+            std::thread::sleep(Duration::from_millis(50));
+            panic!("a bug in the caller")
+        })
+    });
+    assert!(panicked.is_err());
+}
+
+#[test]
 fn damaged_archives_give_the_whole_lines_they_have() {
     for (ending, compress) in COMPRESSIONS {
         let dir = tempfile::tempdir().unwrap();
