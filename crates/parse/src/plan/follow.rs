@@ -37,6 +37,10 @@ struct Reading<'a> {
     beside: Beside,
 }
 
+impl Reading<'_> {
+    const BLANK: Reading<'static> = Reading { request: BLANK, beside: Beside::BLANK };
+}
+
 impl Plan {
     /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
     ///
@@ -98,6 +102,8 @@ impl Plan {
 
     /// Takes one field that `rest` starts with, to the first place where it can end; returns what follows it and its
     /// literal.
+    ///
+    /// Like all that it calls for a usual field, it is always inlined: what is known of a step must reach them.
     #[inline(always)]
     fn step<'a>(
         &self,
@@ -134,17 +140,10 @@ impl Plan {
         }
         let mut first = None;
         let mut retries = RETRIES_MAX;
-        self.walk(
-            0,
-            line,
-            Reading { request: BLANK, beside: Beside::BLANK },
-            dates,
-            &mut retries,
-            &mut |reading| {
-                first = Some(reading);
-                false
-            },
-        );
+        self.walk(0, line, Reading::BLANK, dates, &mut retries, &mut |reading| {
+            first = Some(reading);
+            false
+        });
         first
     }
 
@@ -153,24 +152,17 @@ impl Plan {
         let mut first: Option<Reading<'a>> = None;
         let mut agree = true;
         let mut retries = RETRIES_MAX;
-        self.walk(
-            0,
-            line,
-            Reading { request: BLANK, beside: Beside::BLANK },
-            dates,
-            &mut retries,
-            &mut |reading| match &first {
-                None => {
-                    first = Some(reading);
-                    true
-                }
-                Some(known) => {
-                    let (one, other) = (&known.request, &reading.request);
-                    agree = one.peer == other.peer && one.client == other.client;
-                    agree
-                }
-            },
-        );
+        self.walk(0, line, Reading::BLANK, dates, &mut retries, &mut |reading| match &first {
+            None => {
+                first = Some(reading);
+                true
+            }
+            Some(known) => {
+                let (one, other) = (&known.request, &reading.request);
+                agree = one.peer == other.peer && one.client == other.client;
+                agree
+            }
+        });
         let mut reading = first?;
         if !agree || retries == 0 {
             reading.request.peer = None;
@@ -291,15 +283,15 @@ impl Stamp {
     /// Reads the stamp that `rest` starts with; returns its length.
     #[inline(always)]
     fn read(&self, rest: &[u8], beside: &mut Beside, dates: &mut Dates) -> Option<usize> {
-        let len = match self {
+        match self {
             Stamp::Clf => {
                 beside.time = Some(dates.clf(rest.first_chunk::<26>()?)?);
-                26
+                Some(26)
             }
             Stamp::Iso => {
                 let mut scan = Scan::new(rest);
                 beside.time = Some(crate::stamp::iso(&mut scan, dates)?.as_micros());
-                rest.len() - scan.rest.len()
+                Some(rest.len() - scan.rest.len())
             }
             Stamp::Epoch { unit_us } => {
                 let digits = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
@@ -307,15 +299,14 @@ impl Stamp {
                 let micros =
                     Head { rest, len: digits }.micros(*unit_us).filter(|micros| *micros < 1 << 60)?;
                 beside.time = Some(i64::try_from(micros).ok()?);
-                digits
+                Some(digits)
             }
             Stamp::Fraction { digits } => {
                 beside.partial.micros = micros_of_fraction(rest.get(..*digits)?)?;
-                *digits
+                Some(*digits)
             }
-            Stamp::Strftime(format) => format.read(rest, &mut beside.partial)?,
-        };
-        Some(len)
+            Stamp::Strftime(format) => format.read(rest, &mut beside.partial),
+        }
     }
 }
 
