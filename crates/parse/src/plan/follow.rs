@@ -41,6 +41,20 @@ impl Reading<'_> {
     const BLANK: Reading<'static> = Reading { request: BLANK, beside: Beside::BLANK };
 }
 
+/// A bare field, before which of its ends is tried next.
+struct Fork<'a> {
+    /// Its step.
+    index: usize,
+    /// What it starts.
+    rest: &'a [u8],
+    /// The first place that was not tried.
+    from: usize,
+    /// The last place where it can end.
+    limit: usize,
+    /// What was read before it.
+    reading: Reading<'a>,
+}
+
 impl Plan {
     /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
     ///
@@ -140,7 +154,7 @@ impl Plan {
         }
         let mut first = None;
         let mut retries = RETRIES_MAX;
-        self.walk(0, line, Reading::BLANK, dates, &mut retries, &mut |reading| {
+        self.walk(line, dates, &mut retries, |reading| {
             first = Some(reading);
             false
         });
@@ -152,7 +166,7 @@ impl Plan {
         let mut first: Option<Reading<'a>> = None;
         let mut agree = true;
         let mut retries = RETRIES_MAX;
-        self.walk(0, line, Reading::BLANK, dates, &mut retries, &mut |reading| match &first {
+        self.walk(line, dates, &mut retries, |reading| match &first {
             None => {
                 first = Some(reading);
                 true
@@ -172,49 +186,60 @@ impl Plan {
         Some(reading)
     }
 
-    /// Tries every place where a bare field can end, leftmost first; `found` says whether to go on. Returns the same.
+    /// Tries every place where a bare field can end, leftmost first; `found` says whether to go on.
     fn walk<'a>(
         &self,
-        mut index: usize,
-        mut rest: &'a [u8],
-        mut reading: Reading<'a>,
+        line: &'a [u8],
         dates: &mut Dates,
         retries: &mut u32,
-        found: &mut dyn FnMut(Reading<'a>) -> bool,
-    ) -> bool {
-        while let Some(step) = self.steps.get(index) {
-            index += 1;
-            if step.shape != Shape::Bare {
+        mut found: impl FnMut(Reading<'a>) -> bool,
+    ) {
+        // Not on the thread's own stack: a format may have more fields than that has room for.
+        let mut forks: Vec<Fork<'a>> = Vec::new();
+        let (mut index, mut rest, mut reading) = (0, line, Reading::BLANK);
+        loop {
+            let fits = loop {
+                let Some(step) = self.steps.get(index) else { break rest.is_empty() };
+                if step.shape == Shape::Bare {
+                    // A server that escapes quotes writes none inside a field.
+                    let limit = if self.escaped { unescaped_quote(rest) } else { None }.unwrap_or(rest.len());
+                    forks.push(Fork { index, rest, from: 0, limit, reading });
+                    break false;
+                }
                 let Reading { request, beside } = &mut reading;
-                let Some(after) = self.step(step, rest, request, beside, dates) else { return true };
-                rest = after;
-                continue;
+                let Some(after) = self.step(step, rest, request, beside, dates) else { break false };
+                (index, rest) = (index + 1, after);
+            };
+            if fits && !found(reading) {
+                return;
             }
-            // A server that escapes quotes writes none inside a field.
-            let limit = if self.escaped { unescaped_quote(rest) } else { None }.unwrap_or(rest.len());
-            let mut from = 0;
-            while let Some(distance) = rest.get(from..).and_then(|rest| step.then.find(rest)) {
-                let len = from + distance;
-                from = len + 1;
-                if len > limit {
+            // On from the last field that can end elsewhere.
+            loop {
+                let Some(fork) = forks.last_mut() else { return };
+                let step = &self.steps[fork.index];
+                let distance = fork.rest.get(fork.from..).and_then(|rest| step.then.find(rest));
+                let Some(len) =
+                    distance.map(|distance| fork.from + distance).filter(|len| *len <= fork.limit)
+                else {
+                    forks.pop();
+                    continue;
+                };
+                fork.from = len + 1;
+                *retries -= 1;
+                if *retries == 0 {
+                    return;
+                }
+                reading = fork.reading;
+                let head = Head { rest: fork.rest, len };
+                let Reading { request, beside } = &mut reading;
+                if let Some(after) = step.then.strip(&fork.rest[len..])
+                    && self.take(&step.field, head, request, beside).is_some()
+                {
+                    (index, rest) = (fork.index + 1, after);
                     break;
                 }
-                *retries = retries.saturating_sub(1);
-                if *retries == 0 {
-                    return false;
-                }
-                let mut branch = reading;
-                let Reading { request, beside } = &mut branch;
-                if let Some(after) = step.then.strip(&rest[len..])
-                    && self.take(&step.field, Head { rest, len }, request, beside).is_some()
-                    && !self.walk(index, after, branch, dates, retries, found)
-                {
-                    return false;
-                }
             }
-            return true;
         }
-        if rest.is_empty() { found(reading) } else { true }
     }
 
     /// Puts a field's text where it belongs; `None` if it cannot be such a field.
