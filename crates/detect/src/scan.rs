@@ -229,7 +229,6 @@ fn told<'a>(event: &Event<'a>) -> Told<'a> {
             },
             account: said.account,
             login: said.act == Act::LoggedIn,
-            ..nothing
         },
         Event::Kernel(_) | Event::Silent => nothing,
     }
