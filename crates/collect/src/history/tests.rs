@@ -1,3 +1,5 @@
+//! The past of logs as rotation leaves it: names, copies, archives whole and damaged, budgets, threads.
+
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;

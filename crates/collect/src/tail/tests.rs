@@ -1,3 +1,5 @@
+//! Every way in which a log is rotated while it is followed.
+
 use std::fs::{OpenOptions, remove_file, rename, write};
 use std::io::Write;
 use std::time::Duration;
