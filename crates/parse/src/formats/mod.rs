@@ -10,6 +10,7 @@ pub(crate) mod alb;
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod cloudfront;
+pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
 pub(crate) mod json_access;
@@ -18,8 +19,10 @@ pub(crate) mod lighttpd_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod postfix;
 pub(crate) mod squid;
 pub(crate) mod sshd;
+pub(crate) mod vsftpd;
 pub(crate) mod w3c;
 
 /// All formats. When two fit a log equally well, the first one is taken.
@@ -39,6 +42,9 @@ pub static ALL: &[&Unit] = &[
     &php_fpm::UNIT,
     &kernel::UNIT,
     &sshd::UNIT,
+    &dovecot::UNIT,
+    &postfix::UNIT,
+    &vsftpd::UNIT,
 ];
 
 /// A filled-in form: one kind of log.

@@ -87,13 +87,9 @@ pub(crate) fn event<'a>(head: &Head<'a>, told: &mut Told) -> Event<'a> {
     let (text, times) = repeated(head.text).unwrap_or((head.text, 1));
     let (mut said, counts) = message(text);
     said.times = times;
-    match (said.act, counts) {
-        (Act::Offence(_), Counts::Always) => told.remember(head.pid),
-        (_, Counts::UnlessToldBefore) => {
-            if told.forget(head.pid) {
-                said.act = Act::Other;
-            }
-        }
+    match counts {
+        Counts::Always if matches!(said.act, Act::Offence(_)) => told.remember(head.pid),
+        Counts::UnlessToldBefore if told.forget(head.pid) => said.act = Act::Other,
         _ => {}
     }
     said.by(b"sshd", head)
