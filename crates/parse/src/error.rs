@@ -46,6 +46,9 @@ pub enum Error {
         /// What would be right.
         expected: &'static str,
     },
+    /// Without a message there is nothing to read.
+    #[error("the format has no message; %M would be right")]
+    NoMessage,
     /// A format string is at most this long, so that compiling is bounded.
     #[error("the format is {len} bytes long; at most {} are allowed", crate::FORMAT_BYTES_MAX)]
     TooLong {

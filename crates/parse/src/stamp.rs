@@ -201,7 +201,8 @@ fn clf_minute(bytes: &[u8; 26]) -> Option<i64> {
     Some(civil.utc_secs()? - i64::from(offset(&bytes[21..26])?))
 }
 
-/// `01:23:44` with an optional fraction (`.` or `,`): hour, minute, second, microseconds.
+/// `01:23:44`, the hour padded with a zero or a space, with an optional fraction (`.` or `,`): hour, minute, second,
+/// microseconds.
 pub(crate) fn time_of_day(scan: &mut Scan<'_>) -> Option<(u8, u8, u8, u32)> {
     let [hour @ .., b':'] = scan.take(3)? else { return None };
     let [minute @ .., b':'] = scan.take(3)? else { return None };
@@ -212,7 +213,7 @@ pub(crate) fn time_of_day(scan: &mut Scan<'_>) -> Option<(u8, u8, u8, u32)> {
         micros = micros_of_fraction(&rest[..digits])?;
         scan.rest = &rest[digits..];
     }
-    Some((two(hour)?, two(minute)?, two(second)?, micros))
+    Some((day_padded(hour)?, two(minute)?, two(second)?, micros))
 }
 
 /// `2026-11-22T01:23:44.123456+09:00`, also with a space for the `T` and without fraction or offset.

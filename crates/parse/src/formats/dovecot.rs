@@ -56,6 +56,10 @@ fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
 
 /// The event of a line that Dovecot wrote through syslog.
 pub(crate) fn event<'a>(head: &Head<'a>) -> Event<'a> {
+    if head.tag != b"dovecot" {
+        // PAM, in the name of the process: `auth`, `dovecot-auth`.
+        return auth(head.text).unwrap_or(NOTHING).by(b"dovecot", head);
+    }
     let mut scan = Scan::new(head.text);
     let _doubled = scan.literal(b"dovecot: ");
     let said = match scan.until(b": ") {

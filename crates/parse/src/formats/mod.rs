@@ -13,15 +13,18 @@ pub(crate) mod cloudfront;
 pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
+pub(crate) mod journal_export;
 pub(crate) mod json_access;
 pub(crate) mod kernel;
 pub(crate) mod lighttpd_error;
+pub(crate) mod mysql_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
 pub(crate) mod postfix;
 pub(crate) mod squid;
 pub(crate) mod sshd;
+pub(crate) mod syslog;
 pub(crate) mod vsftpd;
 pub(crate) mod w3c;
 
@@ -45,6 +48,9 @@ pub static ALL: &[&Unit] = &[
     &dovecot::UNIT,
     &postfix::UNIT,
     &vsftpd::UNIT,
+    &mysql_error::UNIT,
+    &syslog::UNIT,
+    &journal_export::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
@@ -91,6 +97,11 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// A second one for another part of the same log.
     fn fork(&self) -> Box<dyn Reader>;
+
+    /// A carriage return at the end of a line is data to it, not a part of the line ending.
+    fn keeps_returns(&self) -> bool {
+        false
+    }
 }
 
 impl Unit {

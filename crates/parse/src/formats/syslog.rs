@@ -7,8 +7,8 @@ use toban_model::Text;
 use toban_model::event::Event;
 
 use super::{
-    Reader, Sample, Unit, Way, apache_error, dovecot, haproxy_http, kernel, mysql_error, nginx_error, postfix, sshd,
-    vsftpd,
+    Reader, Sample, Unit, Way, apache_error, dovecot, haproxy_http, kernel, mysql_error, nginx_error,
+    postfix, sshd, vsftpd,
 };
 use crate::service::NOTHING;
 use crate::stamp::Dates;
@@ -37,7 +37,8 @@ impl Reader for Mixed {
     fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
         let Some(head) = syslog::head(line, dates) else {
             // journalctl indents the further lines of a message, and says `-- Boot … --` in between.
-            let beside = self.begun && line.starts_with(b"    ") || line.starts_with(b"-- ") && line.ends_with(b" --");
+            let beside =
+                self.begun && line.starts_with(b"    ") || line.starts_with(b"-- ") && line.ends_with(b" --");
             return beside.then_some(Event::Silent);
         };
         self.begun = true;
@@ -110,7 +111,7 @@ const SAMPLES: &[Sample] = &[
     Sample {
         format: "",
         line: "Nov 22 10:23:44 web1 mariadbd[7]: 2026-11-22 10:23:44 5 [Warning] Access denied for user 'root'@'198.51.100.11' (using password: YES)",
-        event: r#"time=2026-11-22T01:23:44Z service=mysql pid=7 client=198.51.100.11 offence=auth-failure account=root text="2026-11-22 10:23:44 5 [Warning] Access denied for user 'root'@'198.51.100.11' (using password: YES)""#,
+        event: r#"time=2026-11-22T01:23:44Z service=mysql pid=7 client=198.51.100.11 offence=auth-failure account=root text="Access denied for user 'root'@'198.51.100.11' (using password: YES)""#,
     },
     Sample {
         format: "",
