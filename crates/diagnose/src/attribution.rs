@@ -148,23 +148,26 @@ struct Usual<'a> {
     requests: f64,
     held_s: f64,
     by_address: HashMap<IpAddr, u32>,
+    /// With those whose addresses are not known one by one.
+    origins: Vec<(Prefix, u32)>,
     clients_a_minute: f64,
 }
 
 impl<'a> Usual<'a> {
     fn new(traffic: &'a Traffic) -> Usual<'a> {
+        let origins: Vec<_> = traffic.usual.origins.iter().chain(&traffic.usual.forwarded).copied().collect();
         let mut by_address: HashMap<IpAddr, u32> = HashMap::new();
-        for holder in &traffic.usual.holders {
-            *by_address.entry(holder.client.address).or_insert(0) += holder.requests;
-            if holder.client.peer != holder.client.address {
-                *by_address.entry(holder.client.peer).or_insert(0) += holder.requests;
-            }
+        for (prefix, requests) in
+            origins.iter().filter(|(prefix, _)| prefix.prefix_len() == prefix.max_prefix_len())
+        {
+            *by_address.entry(prefix.addr()).or_insert(0) += requests;
         }
         Usual {
             holders: &traffic.usual.holders,
             requests: traffic.usual.holders.iter().map(|h| f64::from(h.requests)).sum(),
             held_s: traffic.usual.holders.iter().map(|h| h.held_s).sum(),
             by_address,
+            origins,
             clients_a_minute: traffic.clients.usual,
         }
     }
@@ -183,8 +186,8 @@ impl<'a> Usual<'a> {
 
     /// The part of usual requests that came from a prefix.
     fn prefix_share(&self, prefix: &Prefix) -> f64 {
-        let hits: f64 =
-            self.by_address.iter().filter(|(a, _)| prefix.contains(*a)).map(|(_, n)| f64::from(*n)).sum();
+        let inside = self.origins.iter().filter(|(origin, _)| prefix.contains(origin));
+        let hits: f64 = inside.map(|(_, requests)| f64::from(*requests)).sum();
         hits / self.requests.max(1.0)
     }
 }

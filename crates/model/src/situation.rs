@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +56,11 @@ pub struct Side {
     pub seconds: f64,
     /// Who held what.
     pub holders: Vec<Holder>,
+    /// The TCP peers that requests came from: addresses, and networks with what came from those in them that are not
+    /// known one by one.
+    pub origins: Vec<(Prefix, u32)>,
+    /// In the same way the clients behind proxies.
+    pub forwarded: Vec<(Prefix, u32)>,
     /// Holders that were folded into wider ones because there were too many.
     pub folded: u64,
 }

@@ -61,7 +61,7 @@ fn nearest(name: &str) -> String {
     formats::names()
         .into_iter()
         .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
-        .filter(|(distance, _)| *distance <= 3)
+        .filter(|(distance, _)| *distance <= 3 && *distance < name.len())
         .min()
         .map_or(String::new(), |(_, known)| format!(" (did you mean {known}?)"))
 }

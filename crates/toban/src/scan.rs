@@ -116,8 +116,9 @@ fn one(log: &Path, file: u32, scan: &cli::Scan, clock: &Clock) -> anyhow::Result
         in_order(&path, |offset, bytes| workers[0].take(&service, file, offset, bytes))?;
         0
     } else {
-        let report = meter::during(|progress| {
-            let wanted = Wanted { progress: Some(progress), alone: true, ..Wanted::default() };
+        let progress = history::Progress::default();
+        let report = meter::during(&progress, || {
+            let wanted = Wanted { progress: Some(&progress), alone: true, ..Wanted::default() };
             history::read(&root, &path, &wanted, &mut workers, |worker, chunk: Chunk<'_>| {
                 worker.take(&service, file, chunk.offset, chunk.bytes);
                 ControlFlow::Continue(())

@@ -29,8 +29,8 @@ pub(crate) use tally::{Sum, Visits};
 /// Some 16 Ki templates are 2 MiB.
 const PATHS_MAX: usize = 1 << 14;
 const AGENTS_MAX: usize = 1 << 11;
-/// About 90 bytes each: 3 MiB.
-const COMBINATIONS_MAX: usize = 1 << 14;
+/// About 90 bytes each: 1.5 MiB.
+const COMBINATIONS_MAX: usize = (1 << 14) / 8 * 7;
 /// Requests that are counted at once: together they stay in the nearest cache.
 const ROWS: usize = 256;
 /// A client is heavy with this many requests, or with this part of all of them.
@@ -404,9 +404,14 @@ impl Census {
         })
     }
 
-    /// Where requests came from, each counted once: addresses, and for the rest their networks.
+    /// The TCP peers that requests came from, each request counted once: addresses, and for the rest their networks.
     pub(crate) fn origins(&self) -> impl Iterator<Item = (Prefix, u32)> {
-        self.peers.parts().chain(self.forwarded.parts())
+        self.peers.parts()
+    }
+
+    /// In the same way the clients behind proxies.
+    pub(crate) fn forwarded(&self) -> impl Iterator<Item = (Prefix, u32)> {
+        self.forwarded.parts()
     }
 }
 

@@ -102,6 +102,10 @@ impl Reader for Journal {
         Some(Event::Silent)
     }
 
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         // Elsewhere in the log is outside of any record.
         Box::new(Journal::default())

@@ -181,7 +181,6 @@ impl Plan {
     }
 
     /// Tries every place where a bare field can end, leftmost first; `found` says whether to go on. Returns the same.
-    #[expect(clippy::too_many_arguments, reason = "the state of one search, which lives nowhere else")]
     fn walk<'a>(
         &self,
         mut index: usize,
