@@ -27,6 +27,14 @@ struct Bench {
     half_written: Mutex<()>,
 }
 
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn open(path: &Path) -> File {
     OpenOptions::new().append(true).create(true).open(path).unwrap()
 }
@@ -211,10 +219,10 @@ impl Followed {
                 std::thread::sleep(Duration::from_millis(random.u64(..3_000)));
             }
         }
-        // Nobody writes or rotates any more when this is called again.
         self.rest(bench, start);
     }
 
+    /// What was written until everybody stopped.
     fn rest(&mut self, bench: &Bench, start: Start) {
         std::thread::sleep(Duration::from_secs(2));
         let mut tailer = Tailer::new(Root::host());
@@ -248,6 +256,7 @@ fn torture(seconds: u64, seed: u64, directory: &Path) {
     let mut followed = Followed { lines: vec![Vec::new(); WRITERS], ..Followed::default() };
     let written: Vec<u64> = std::thread::scope(|scope| {
         let bench = &bench;
+        let _stopped_also_by_a_panic = Stop(&bench.over);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| scope.spawn(move || bench.write(writer, seed + writer as u64)))
             .collect();

@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use toban_model::event::Request;
 use toban_model::{Client, Holder, Prefix, Rate, ServerView, Side, Time, Traffic, Waiting, canonical};
 
-use crate::census::{Census, NameId, Names, Sum};
+use crate::census::{AGENTS_MAX, ANY, Census, NameId, Names, Sum};
 use crate::origin::{Origins, last_forwarded};
 use crate::series::{Series, WIDTH};
 use crate::symbols::{self, Symbol, Symbols};
@@ -58,6 +58,7 @@ struct Key {
     forwarded: Option<IpAddr>,
     method: Symbol,
     path: NameId,
+    agent: NameId,
 }
 
 impl Row {
@@ -117,6 +118,7 @@ pub(crate) struct TrafficWatch {
     service: String,
     methods: Symbols,
     paths: Names,
+    agents: Names,
     rows: VecDeque<Row>,
     minutes: BTreeMap<Time, Folded>,
     folded: usize,
@@ -141,6 +143,7 @@ impl TrafficWatch {
             service: service.to_owned(),
             methods: Symbols::methods(),
             paths: Names::paths(PATHS_MAX),
+            agents: Names::agents(AGENTS_MAX),
             rows: VecDeque::new(),
             minutes: BTreeMap::new(),
             folded: 0,
@@ -192,10 +195,11 @@ impl TrafficWatch {
                 forwarded: request.forwarded.and_then(last_forwarded),
                 method: self.methods.id(&symbols::method(request.method)),
                 path: self.paths.count(request.path),
+                agent: request.agent.map_or(ANY, |agent| self.agents.count(agent)),
             },
         };
-        if self.paths.is_full() {
-            self.forget_paths();
+        if self.paths.is_full() || self.agents.is_full() {
+            self.forget_names();
         }
         self.newest = Some(self.newest.map_or(end, |newest| newest.max(end)));
         if self.newest.is_some_and(|newest| newest.since(end) > ROWS_FOR) {
@@ -232,15 +236,18 @@ impl TrafficWatch {
         keys.sort_unstable();
         for key in keys {
             let (method, path) = (self.methods.name(key.method), self.paths.text(key.path));
-            self.past.census.sum((key.peer, key.forwarded), (&method, &path), at, minute[key]);
+            let agent = self.agents.text(key.agent);
+            self.past.census.sum((key.peer, key.forwarded), (&method, &path, &agent), at, minute[key]);
         }
     }
 
-    /// Makes room for new paths: the light ones become stars, here and in everything that is kept.
+    /// Makes room for new names: the light ones become stars, here and in everything that is kept.
     #[cold]
-    fn forget_paths(&mut self) {
-        let ids = self.paths.purge();
-        let renamed = |key: Key| Key { path: ids[key.path as usize], ..key };
+    fn forget_names(&mut self) {
+        let purged = |names: &mut Names| names.is_full().then(|| names.purge());
+        let (paths, agents) = (purged(&mut self.paths), purged(&mut self.agents));
+        let now = |ids: &Option<Vec<NameId>>, id: NameId| ids.as_ref().map_or(id, |ids| ids[id as usize]);
+        let renamed = |key: Key| Key { path: now(&paths, key.path), agent: now(&agents, key.agent), ..key };
         for row in &mut self.rows {
             row.key = renamed(row.key);
         }
@@ -348,20 +355,23 @@ impl TrafficWatch {
     fn side(&self, origins: &Origins, sums: Folded, past: Option<&Census>, seconds: f64) -> Side {
         let mut holders: Vec<Holder> = Vec::with_capacity(sums.len());
         let (mut from, mut behind) = (HashMap::<Prefix, u32>::new(), HashMap::<Prefix, u32>::new());
-        let holder = |peer, forwarded, method, path, sum: &Sum| Holder {
+        let holder = |(peer, forwarded), method, path, agent, sum: &Sum| Holder {
             client: origins.client(peer, forwarded),
             method,
             path,
+            agent,
             requests: sum.requests,
             ok: sum.ok,
             server_errors: sum.server_errors,
             held_s: sum.held_us as f64 / 1e6,
         };
         // Each name once.
-        let mut paths: HashMap<NameId, Arc<str>> = HashMap::new();
+        let (mut paths, mut agents) =
+            (HashMap::<NameId, Arc<str>>::new(), HashMap::<NameId, Arc<str>>::new());
         for (key, sum) in sums {
             let path = paths.entry(key.path).or_insert_with(|| self.paths.text(key.path)).clone();
-            let one = holder(key.peer, key.forwarded, self.methods.name(key.method), path, &sum);
+            let agent = agents.entry(key.agent).or_insert_with(|| self.agents.text(key.agent)).clone();
+            let one = holder((key.peer, key.forwarded), self.methods.name(key.method), path, agent, &sum);
             let Client { address, peer, .. } = one.client;
             *from.entry(peer.into()).or_insert(0) += sum.requests;
             if peer != address {
@@ -371,7 +381,13 @@ impl TrafficWatch {
         }
         if let Some(census) = past {
             for held in census.holders() {
-                holders.push(holder(held.peer, held.forwarded, held.method.into(), held.path, &held.sum));
+                holders.push(holder(
+                    (held.peer, held.forwarded),
+                    held.method.into(),
+                    held.path,
+                    held.agent,
+                    &held.sum,
+                ));
             }
             census.origins().for_each(|(prefix, requests)| *from.entry(prefix).or_insert(0) += requests);
             census.forwarded().for_each(|(prefix, requests)| *behind.entry(prefix).or_insert(0) += requests);
@@ -383,12 +399,13 @@ impl TrafficWatch {
         });
         // Sorted by everything, so that equal input gives equal output.
         holders.sort_unstable_by(|a, b| {
-            (b.requests, a.client.peer, a.client.address, &a.method, &a.path).cmp(&(
+            (b.requests, a.client.peer, a.client.address, &a.method, &a.path, &a.agent).cmp(&(
                 a.requests,
                 b.client.peer,
                 b.client.address,
                 &b.method,
                 &b.path,
+                &b.agent,
             ))
         });
         let folded = holders.len().saturating_sub(HOLDERS_MAX) as u64;
@@ -518,6 +535,7 @@ fn holders_of(view: &ServerView, origins: &Origins, paths: &Names) -> (Vec<Holde
                 client: origins.client(peer, None),
                 method: symbols::method(w.method.as_deref().unwrap_or("").as_bytes()).into(),
                 path: paths.name(path.as_bytes()),
+                agent: "".into(),
                 requests: 1,
                 ok: 0,
                 server_errors: 0,
@@ -532,6 +550,7 @@ fn holders_of(view: &ServerView, origins: &Origins, paths: &Names) -> (Vec<Holde
             client: origins.client(canonical(q.peer.ip()), None),
             method: "".into(),
             path: "".into(),
+            agent: "".into(),
             requests: 1,
             ok: 0,
             server_errors: 0,

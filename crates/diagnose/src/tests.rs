@@ -41,6 +41,7 @@ fn holder(
         client: Client { address: ip(client), peer: via.1.unwrap_or(ip(client)), via: via.0 },
         method: request.0.into(),
         path: request.1.into(),
+        agent: "".into(),
         requests,
         ok: requests,
         server_errors: 0,

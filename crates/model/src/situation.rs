@@ -39,6 +39,8 @@ pub struct Holder {
     pub method: Arc<str>,
     /// For which path without query, as a template. A stranger's text, cut to 256 bytes.
     pub path: Arc<str>,
+    /// With which user agent. A stranger's text, cut to 256 bytes; empty where it is not known, `*` for one of many.
+    pub agent: Arc<str>,
     /// How many requests.
     pub requests: u32,
     /// How many of them were answered with a status below 400.

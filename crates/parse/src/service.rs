@@ -11,6 +11,7 @@ use toban_model::event::{Act, Event, Offence, ServiceLine};
 
 use crate::scan::{address, number};
 use crate::syslog::Head;
+use crate::window::find_far;
 
 /// What a message says, beyond its text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,7 @@ impl<'a> Said<'a> {
     }
 
     /// The event of a line with this head.
+    #[inline]
     pub(crate) fn by(self, service: &'a [u8], head: &Head<'a>) -> Event<'a> {
         Event::Service(ServiceLine {
             time: head.time,
@@ -70,7 +72,7 @@ pub(crate) fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// What stands before and behind the first space.
 pub(crate) fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b' ', text) {
+    match find_far(text, b' ') {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (text, b""),
     }

@@ -431,4 +431,67 @@ mod tests {
         check("Sun Mar 29 02:30:00 2026", "2026-03-29T01:30:00Z");
         check("Sat Dec 31 23:59:60 2016", "2016-12-31T23:00:00Z");
     }
+
+    /// Second by second over the ends of minutes, years, summer and winter, with stamps of other minutes between.
+    #[test]
+    fn what_is_remembered_changes_nothing() {
+        let rule = "CET-1CEST,M3.5.0,M10.5.0/3";
+        let zone = TimeZone::posix(rule).unwrap();
+        let mut dates = dates("2027-03-29T00:00:00Z", rule);
+        let mut check = |kind: &str, text: &str, expected: jiff::Timestamp| {
+            let bytes = text.as_bytes();
+            let time = match kind {
+                "clf" => dates.clf(bytes.try_into().unwrap()).map(Time::from_micros),
+                "iso" => iso(&mut Scan::new(bytes), &mut dates),
+                _ => syslog(&mut Scan::new(bytes), &mut dates),
+            };
+            assert_eq!(show(time), expected.to_string(), "{text}");
+        };
+        let turns =
+            ["2026-10-25T00:59:00Z", "2026-12-31T22:59:00Z", "2027-03-01T22:59:30Z", "2027-03-28T00:59:00Z"];
+        for turn in turns {
+            let turn: jiff::Timestamp = turn.parse().unwrap();
+            for second in 0..150 {
+                for away in [0, -3600, -86_400 * 40] {
+                    let micros = (second * 104_729 + 7) % 1_000_000;
+                    let whole = turn.checked_add(jiff::SignedDuration::from_secs(second + away)).unwrap();
+                    let finer = whole.checked_add(jiff::SignedDuration::from_micros(micros)).unwrap();
+                    let there = finer.to_zoned(zone.clone());
+                    let show = |format: &str| there.strftime(format).to_string();
+                    check("clf", &show("%d/%b/%Y:%H:%M:%S %z"), whole);
+                    check("iso", &show("%Y-%m-%dT%H:%M:%S.%6f%:z web1"), finer);
+                    check("iso", &show("%Y-%m-%dT%H:%M:%S%z"), whole);
+                    check("iso", &finer.to_string(), finer);
+                    // Without an offset, of an hour that comes twice it is the first.
+                    let first = |date: DateTime| zone.to_ambiguous_timestamp(date).compatible().unwrap();
+                    let date = there.datetime();
+                    check("iso", &show("%Y-%m-%d %H:%M:%S,%6f x"), first(date));
+                    check(
+                        "syslog",
+                        &show("%b %e %H:%M:%S web1"),
+                        first(date.with().subsec_nanosecond(0).build().unwrap()),
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn seconds_are_looked_at_whatever_is_remembered() {
+        let mut dates = dates("2026-11-22T02:00:00Z", "UTC0");
+        for (second, fits) in
+            [("59", true), ("60", true), ("61", false), ("5 ", false), ("x1", false), ("00", true)]
+        {
+            let clf = format!("22/Nov/2026:01:23:{second} +0000");
+            assert_eq!(dates.clf(clf.as_bytes().try_into().unwrap()).is_some(), fits, "{clf}");
+            for (text, read) in [
+                (format!("2026-11-22T01:23:{second}Z"), iso as fn(&mut Scan<'_>, &mut Dates) -> Option<Time>),
+                (format!("Nov 22 01:23:{second} web1"), syslog),
+            ] {
+                assert_eq!(read(&mut Scan::new(text.as_bytes()), &mut dates).is_some(), fits, "{text}");
+            }
+        }
+        // A hole in a file is no date.
+        assert_eq!(dates.clf(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0044\0\0\0\0\0\0"), None);
+    }
 }

@@ -376,10 +376,15 @@ fn scraps(whole: &[String]) -> Vec<String> {
     texts
 }
 
+/// Units whose lines are tried beside this file, in `forgery_services.rs`: themselves, or the messages that they hand on.
+const TRIED_BESIDE: &[&str] =
+    &["sshd", "dovecot", "postfix", "vsftpd", "mysql-error", "syslog", "journal-export"];
+
 #[test]
 fn every_unit_is_tried() {
     for unit in formats::ALL {
-        assert!(LINES.iter().any(|line| line.unit == unit.id), "{} has no line here", unit.id);
+        let here = LINES.iter().any(|line| line.unit == unit.id);
+        assert!(here || TRIED_BESIDE.contains(&unit.id), "{} has no line here", unit.id);
     }
 }
 

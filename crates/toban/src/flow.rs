@@ -620,6 +620,10 @@ pub(crate) fn service_of(format: &Format) -> &'static str {
         id if id.starts_with("apache") => "apache",
         id if id.starts_with("nginx") => "nginx",
         id if id.starts_with("haproxy") => "haproxy",
+        id if id.starts_with("lighttpd") => "lighttpd",
+        "squid" => "squid",
+        "alb" => "alb",
+        "cloudfront" => "cloudfront",
         _ => "web",
     }
 }

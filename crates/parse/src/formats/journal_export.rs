@@ -3,28 +3,17 @@
 //! A record is a field a line, `NAME=value`, and ends with a blank line. A value that is not plain text comes as its
 //! name, a line feed, its length in eight bytes, little end first, and its bytes, which may be anything: line feeds, and
 //! what looks like another record. So bytes are counted, and a log is best read from its start.
-//!
-//! Fields whose name starts with `_` are the journal's own, the others are what the sender claims. Whoever may write
-//! under a service's name is told from them: an ordinary user may not.
 
+use toban_model::Text;
 use toban_model::event::Event;
-use toban_model::{Text, Time};
 
 use super::syslog::Mixed;
-use super::{Reader, Sample, Unit, Way, kernel, sshd};
-use crate::scan::number;
-use crate::service::{NOTHING, count};
+use super::{Reader, Sample, Unit, Way};
+use crate::journal::{Kind, Record};
 use crate::stamp::Dates;
-use crate::syslog::Head;
-
-/// The longest message that is kept, in bytes. Of a longer one nothing is read, since what is cut from it is missed.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest value that is believed; the journal's own limit for a record is a gigabyte.
 const VALUE_BYTES_MAX: u64 = 1 << 30;
-
-/// User ids from here on are people's (systemd's `SYSTEM_UID_MAX`).
-const ORDINARY_UID_MIN: u32 = 1000;
 
 pub(crate) const UNIT: Unit = Unit {
     id: "journal-export",
@@ -59,45 +48,18 @@ enum Place {
     Value(Kind, u64),
 }
 
-/// The fields that are read.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Message,
-    Identifier,
-    Comm,
-    Uid,
-    Pid,
-    Transport,
-    Time,
-    Other,
-}
-
-/// What the fields said so far.
-#[derive(Clone, Debug, Default)]
-struct Record {
-    message: Vec<u8>,
-    /// The message was too long.
-    cut: bool,
-    identifier: Vec<u8>,
-    comm: Vec<u8>,
-    uid: Option<u32>,
-    pid: Option<u32>,
-    from_kernel: bool,
-    time: Option<Time>,
-}
-
 impl Reader for Journal {
     fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
         let place = std::mem::take(&mut self.place);
         self.place = match place {
             Place::Outside if line.starts_with(b"__CURSOR=") => {
-                self.record = Record::default();
+                self.record.clear();
                 Place::Field
             }
             Place::Outside => return None,
             Place::Field if line.is_empty() => return Some(self.record.event(&mut self.mixed, dates)),
-            Place::Field => self.record.field(line)?,
-            Place::Length(..) | Place::Value(..) => self.record.value(place, line)?,
+            Place::Field => self.field(line)?,
+            Place::Length(..) | Place::Value(..) => self.value(place, line)?,
         };
         Some(Event::Silent)
     }
@@ -116,22 +78,7 @@ impl Reader for Journal {
     }
 }
 
-impl Kind {
-    fn of(name: &[u8]) -> Kind {
-        match name {
-            b"MESSAGE" => Kind::Message,
-            b"SYSLOG_IDENTIFIER" => Kind::Identifier,
-            b"_COMM" => Kind::Comm,
-            b"_UID" => Kind::Uid,
-            b"_PID" => Kind::Pid,
-            b"_TRANSPORT" => Kind::Transport,
-            b"__REALTIME_TIMESTAMP" => Kind::Time,
-            _ => Kind::Other,
-        }
-    }
-}
-
-impl Record {
+impl Journal {
     /// `NAME=value`, or a name alone before a counted value; `None` if it is neither.
     fn field(&mut self, line: &[u8]) -> Option<Place> {
         let equals = memchr::memchr(b'=', line);
@@ -141,9 +88,9 @@ impl Record {
             return None;
         }
         let kind = Kind::of(name);
-        self.begin(kind);
+        self.record.begin(kind);
         let Some(equals) = equals else { return Some(Place::Length(kind, 0, 0)) };
-        self.add(kind, &line[equals + 1..]);
+        self.record.add(kind, &line[equals + 1..]);
         Some(Place::Field)
     }
 
@@ -175,69 +122,12 @@ impl Record {
         if left > VALUE_BYTES_MAX || left < here {
             return None;
         }
-        self.add(kind, rest);
+        self.record.add(kind, rest);
         if left == here {
             return Some(Place::Field);
         }
-        self.add(kind, b"\n");
+        self.record.add(kind, b"\n");
         Some(Place::Value(kind, left - here - 1))
-    }
-
-    /// A field begins. Of one that comes twice, the last is taken.
-    fn begin(&mut self, kind: Kind) {
-        match kind {
-            Kind::Message => {
-                self.message.clear();
-                self.cut = false;
-            }
-            Kind::Identifier => self.identifier.clear(),
-            Kind::Comm => self.comm.clear(),
-            _ => {}
-        }
-    }
-
-    /// A field's value, or a part of a counted one. The journal's own short values are never counted.
-    fn add(&mut self, kind: Kind, value: &[u8]) {
-        match kind {
-            Kind::Message if self.message.len() + value.len() > MESSAGE_BYTES_MAX => self.cut = true,
-            Kind::Message => self.message.extend_from_slice(value),
-            Kind::Identifier => self.identifier.extend(value.iter().take(256)),
-            Kind::Comm => self.comm.extend(value.iter().take(16)),
-            Kind::Uid => self.uid = count(value),
-            Kind::Pid => self.pid = count(value),
-            Kind::Transport => self.from_kernel = value == b"kernel",
-            Kind::Time => {
-                self.time = number(value).and_then(|us| i64::try_from(us).ok()).map(Time::from_micros);
-            }
-            Kind::Other => {}
-        }
-    }
-
-    fn event<'a>(&'a self, mixed: &mut Mixed, dates: &mut Dates) -> Event<'a> {
-        if self.message.is_empty() {
-            return Event::Silent;
-        }
-        let tag = if self.identifier.is_empty() { &self.comm } else { &self.identifier };
-        let head = Head { time: self.time, tag, pid: self.pid, text: &self.message };
-        if self.from_kernel {
-            Event::Kernel(kernel::message(self.time, &self.message))
-        } else if !self.cut && tag != b"kernel" && self.may_write_as(tag) {
-            mixed.event(&head, dates)
-        } else {
-            NOTHING.by(if tag.is_empty() { b"journal" } else { tag }, &head)
-        }
-    }
-
-    /// The journal knows the process to be root's, or a system account's under the program's own name.
-    fn may_write_as(&self, tag: &[u8]) -> bool {
-        let program = tag.rsplit(|b| *b == b'/').next().unwrap_or(tag);
-        // The kernel keeps 15 bytes of a name.
-        let own = self.comm == program[..program.len().min(15)];
-        match self.uid {
-            Some(0) => true,
-            Some(uid) => uid < ORDINARY_UID_MIN && own && !sshd::is_tag(tag),
-            None => own,
-        }
     }
 }
 
@@ -328,26 +218,6 @@ mod tests {
         assert_eq!(read, [true, true, false, false, false, false]);
         let whole = record("", b"y");
         assert!(whole.split_inclusive(|b| *b == b'\n').all(|line| format.parse(line).is_some()));
-    }
-
-    #[test]
-    fn who_may_write_as_whom() {
-        let check = |fields: &str, expected: bool| {
-            let mut format = Format::from_name_or_string("journal-export", &clock()).unwrap();
-            let log = record(fields, b"Failed password for root from 192.0.2.7 port 4 ssh2");
-            let said = log
-                .split_inclusive(|b| *b == b'\n')
-                .fold(String::new(), |_, line| crate::show(&format.parse(line).unwrap()));
-            assert_eq!(said.contains("client=192.0.2.7"), expected, "{fields}: {said}");
-        };
-        check("SYSLOG_IDENTIFIER=sshd\n_UID=0\n_COMM=sshd-session\n", true);
-        check("SYSLOG_IDENTIFIER=sshd\n_UID=0\n", true);
-        check("SYSLOG_IDENTIFIER=sshd\n_COMM=sshd\n", true);
-        check("SYSLOG_IDENTIFIER=sshd\n_COMM=logger\n", false);
-        check("SYSLOG_IDENTIFIER=sshd\n_UID=33\n_COMM=sshd\n", false);
-        check("SYSLOG_IDENTIFIER=sshd\n_UID=1000\n_COMM=sshd\n", false);
-        check("SYSLOG_IDENTIFIER=sshd\n", false);
-        check("_UID=0\n_COMM=sshd\n", true);
     }
 
     #[test]

@@ -44,8 +44,9 @@ pub(crate) const UNIT: super::Unit = super::Unit {
 const ADDRESSES_MAX: usize = 8;
 /// Objects within objects that known names stand in.
 const SCOPES_MAX: usize = 4;
-/// Keys whose meaning is remembered from line to line.
+/// Keys whose meaning is remembered from line to line, and how long ones: some are a stranger's.
 const KEYS_MAX: usize = 64;
+const KEY_BYTES_MAX: usize = 64;
 
 /// Reads JSON lines; remembers which keys the last line had.
 #[derive(Clone, Debug)]
@@ -175,7 +176,7 @@ impl JsonReader {
                 self.scopes.len() - 1
             })
         });
-        if index < KEYS_MAX {
+        if index < KEYS_MAX && key.len() <= KEY_BYTES_MAX {
             let unset = Memo { scope, key: Vec::new(), slot: None, opens: None };
             self.memo.resize(self.memo.len().max(index + 1), unset);
             let memo = &mut self.memo[index];
@@ -252,7 +253,8 @@ impl Reader for JsonReader {
         }
         let is_request = found.has(Word::Request)
             || (found.has(Word::Target) || found.has(Word::Url))
-                && (found.has(Word::Method) || found.status.1.is_some());
+                && (found.has(Word::Method)
+                    || found.status.1.is_some_and(|value| status(value.bytes()).is_some()));
         let (stamp, mut end) = found.time.1.filter(|_| is_request)?;
         let mut request = BLANK;
         (request.peer, request.client) = self.who(&found);

@@ -14,6 +14,7 @@ pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
 pub(crate) mod journal_export;
+pub(crate) mod journal_json;
 pub(crate) mod json_access;
 pub(crate) mod kernel;
 pub(crate) mod lighttpd_error;
@@ -51,6 +52,7 @@ pub static ALL: &[&Unit] = &[
     &mysql_error::UNIT,
     &syslog::UNIT,
     &journal_export::UNIT,
+    &journal_json::UNIT,
 ];
 
 /// A filled-in form: one kind of log.

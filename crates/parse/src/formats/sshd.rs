@@ -82,6 +82,7 @@ pub(crate) fn is_tag(tag: &[u8]) -> bool {
 }
 
 /// The event of a line that sshd wrote.
+#[inline]
 pub(crate) fn event<'a>(head: &Head<'a>, told: &mut Told) -> Event<'a> {
     // rsyslog sums up: `message repeated 2 times: [ Failed password for … ]`.
     let (text, times) = repeated(head.text).unwrap_or((head.text, 1));

@@ -7,7 +7,7 @@ use toban_model::Text;
 use toban_model::event::Event;
 
 use super::{
-    Reader, Sample, Unit, Way, apache_error, dovecot, haproxy_http, kernel, mysql_error, nginx_error,
+    Reader, Sample, Unit, Way, apache_error, dovecot, haproxy_tcp, kernel, mysql_error, nginx_error, php_fpm,
     postfix, sshd, vsftpd,
 };
 use crate::service::NOTHING;
@@ -59,9 +59,10 @@ impl Mixed {
             b"dovecot" | b"auth" | b"dovecot-auth" => Some(dovecot::event(head)),
             b"vsftpd" => Some(vsftpd::event(head)),
             b"mysqld" | b"mariadbd" => mysql_error::event(head, dates),
-            b"haproxy" => haproxy_http::read(head.text, dates).map(Event::Request),
+            b"haproxy" => haproxy_tcp::event(head.text, dates),
             b"nginx" => nginx_error::read(head.text, dates).map(Event::Error),
             b"apache2" | b"httpd" => apache_error::event(head),
+            tag if tag.starts_with(b"php-fpm") => php_fpm::event(head),
             tag if postfix::is_tag(tag) => Some(postfix::event(head)),
             _ => None,
         };
@@ -117,6 +118,11 @@ const SAMPLES: &[Sample] = &[
         format: "",
         line: "Nov 22 10:23:44 web1 apache2[7]: [authz_core:error] [pid 8] [client 198.51.100.11:58585] AH01630: client denied by server configuration: /home/www/",
         event: r#"time=2026-11-22T01:23:44Z level=error pid=8 peer=198.51.100.11 code=AH01630 module=authz_core offence=probe text="client denied by server configuration: /home/www/""#,
+    },
+    Sample {
+        format: "",
+        line: "Nov 22 10:23:44 web1 php-fpm[7]: [WARNING] [pool www] server reached pm.max_children setting (8), consider raising it",
+        event: r#"time=2026-11-22T01:23:44Z level=warning pid=7 code=max-children module=www text="server reached pm.max_children setting (8), consider raising it""#,
     },
     Sample {
         format: "",

@@ -172,6 +172,7 @@ fn lines_that_do_not_fit() {
     for line in [
         r#"{"time":"2026-11-22T01:23:44Z","level":"info","msg":"started"}"#,
         r#"{"time":"2026-11-22T01:23:44Z","status":200}"#,
+        r#"{"time":"2026-11-22T01:23:44Z","status":"ok","path":"/var/www"}"#,
         r#"{"remote_addr":"192.0.2.10","request":"GET / HTTP/1.1"}"#,
         r#"{"time":"2026-11-22T01:23:44Z","request":"GET / HTTP/1.1"},"#,
         r#"[{"time":"2026-11-22T01:23:44Z","request":"GET / HTTP/1.1"}]"#,
