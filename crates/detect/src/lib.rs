@@ -26,7 +26,7 @@ use toban_model::{
 
 pub use baseline::Baseline;
 pub use offence::offence;
-pub use scan::{Place, Scan, Verdict};
+pub use scan::{Again, Judgement, Place, Scan, Verdict};
 
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
