@@ -2,9 +2,9 @@
 //! is not known, also without the priority. See <https://www.rfc-editor.org/rfc/rfc5424#section-6>.
 
 use crate::scan::{Scan, number};
-use crate::window::unescaped_quote;
 use crate::stamp::{self, Dates};
 use crate::syslog::Head;
+use crate::window::unescaped_quote;
 
 /// Reads what stands behind the priority.
 pub(crate) fn head<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Head<'a>> {

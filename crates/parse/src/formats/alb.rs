@@ -11,8 +11,8 @@ use super::{Sample, Unit, Way};
 use crate::http::{present, status, take_url_line};
 use crate::plan::BLANK;
 use crate::scan::{Scan, address_with_port, decimal_micros, number};
-use crate::window::unescaped_quote;
 use crate::stamp::{Dates, iso};
+use crate::window::unescaped_quote;
 
 pub(crate) const UNIT: Unit = Unit {
     id: "alb",
