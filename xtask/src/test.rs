@@ -11,8 +11,8 @@ use std::thread;
 
 use toban_lab::LabError;
 
-use crate::check;
 use crate::steps::{Steps, Stop, cargo, has_cargo, root, show};
+use crate::{check, fuzz};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Leave out format, lints, documentation and licences
     #[arg(long)]
     no_check: bool,
+    /// Leave out the inputs that are made up anew; those that were kept are tests as all others
+    #[arg(long)]
+    no_fuzz: bool,
     /// Leave out the tests that bring up a lab
     #[arg(long)]
     no_lab: bool,
@@ -45,6 +48,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     // Documentation's examples first: what they compile is not in the lab's way later.
     steps.run("doc tests", &mut cargo(["test", "--workspace", "--doc", "--quiet"]));
+    if args.no_fuzz {
+        steps.skip("fuzz", "--no-fuzz was given");
+    } else {
+        fuzz::step(&mut steps);
+    }
     if has_cargo("nextest") {
         nextest(&mut steps, args);
     } else {
@@ -110,7 +118,7 @@ fn libtest(steps: &mut Steps, args: &Args) {
 
 /// The names of the integration tests: those that bring up a lab, and all others.
 fn test_targets() -> (Vec<String>, Vec<String>) {
-    let mut packages = vec![root().join("lab"), root().join("xtask")];
+    let mut packages = ["fuzz", "lab", "xtask"].map(|name| root().join(name)).to_vec();
     let crates = fs::read_dir(root().join("crates")).into_iter().flatten().flatten();
     packages.extend(crates.map(|entry| entry.path()));
     let (mut lab, mut others) = (Vec::new(), Vec::new());

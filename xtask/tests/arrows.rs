@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that no user gets.
-const AROUND: &[&str] = &["toban-lab", "xtask"];
+const AROUND: &[&str] = &["toban-fuzz", "toban-lab", "xtask"];
 
 /// Crates that are functions of what they are given: no clock.
 const CLOCKLESS: &[&str] = &["parse", "detect", "diagnose"];

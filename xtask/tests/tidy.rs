@@ -49,7 +49,8 @@ fn root() -> &'static Path {
 /// Every file of Rust in the workspace.
 fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
-    let mut folders: Vec<PathBuf> = ["crates", "lab", "xtask"].iter().map(|name| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["crates", "fuzz", "lab", "xtask"].iter().map(|name| root().join(name)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();

@@ -196,6 +196,15 @@ impl Format {
         request
     }
 
+    /// The same, by the way that is taken for lines which do not fit straight: slower, and for tests that compare both.
+    /// `None` also where a format has only one way.
+    pub fn request_retried<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
+        match &mut self.inner {
+            Inner::Access(plan) => plan.read_retried(bare_line(line), &mut self.dates),
+            Inner::Lines(_) | Inner::Records(_) => None,
+        }
+    }
+
     /// The id of the unit that reads it: `apache-access`, `php-fpm`…
     pub fn id(&self) -> &'static str {
         self.id

@@ -154,6 +154,10 @@ mod tests {
         check("1.2.3.4.5", None);
         check("1..3.4", None);
         check("0192.0.2.7", None);
+        check("198.51.10.011", None);
+        check("192.00.2.7", None);
+        check("0.0.0.0", Some("0.0.0.0"));
+        check("9.10.99.100", Some("9.10.99.100"));
         check("192.0.2.7 ", None);
         check("2001:db8::7", Some("2001:db8::7"));
         check("::ffff:192.0.2.7", Some("192.0.2.7"));

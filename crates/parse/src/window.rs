@@ -271,6 +271,13 @@ fn v4(chunk: &[u8; V4_WINDOW], len: usize) -> Option<Ipv4Addr> {
         return None;
     }
     let octets = first | last << 16;
+    // No server writes zeros in front, and what does may mean octal: then there are more digits than the octets need, one
+    // each and one more from ten and from a hundred on.
+    let tens = (octets + 0x7ff6_7ff6_7ff6_7ff6) >> 15 & 0x0001_0001_0001_0001;
+    let hundreds = (octets + 0x7f9c_7f9c_7f9c_7f9c) >> 15 & 0x0001_0001_0001_0001;
+    if (tens + hundreds).wrapping_mul(0x0001_0001_0001_0001) >> 48 != len as u64 - 7 {
+        return None;
+    }
     Some(Ipv4Addr::from(((octets | octets >> 24) as u32).to_le_bytes()))
 }
 

@@ -72,6 +72,18 @@ impl Plan {
             let reading = self.retried(rest, dates)?;
             (*request, beside) = (reading.request, reading.beside);
         }
+        self.finish(request, &beside, dates)
+    }
+
+    /// The same by the way that is taken for lines that do not fit straight.
+    pub(crate) fn read_retried<'a>(&mut self, line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
+        let Reading { mut request, beside } = self.retried(self.lead.strip(line)?, dates)?;
+        self.finish(&mut request, &beside, dates)?;
+        Some(request)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, request: &mut Request<'_>, beside: &Beside, dates: &mut Dates) -> Option<()> {
         let micros = match beside.time {
             Some(micros) => micros + i64::from(beside.partial.micros),
             None => beside.partial.assemble(dates)?,
