@@ -62,7 +62,7 @@ fn of<T: Copy>(list: &[T], choice: u8) -> T {
 fn client(number: u32) -> IpAddr {
     let v6 = |bits: u128| IpAddr::V6(Ipv6Addr::from(bits));
     match number % 8 {
-        0..4 => IpAddr::V4(Ipv4Addr::from(0xc612_0000 | number / 8)),
+        0..4 => IpAddr::V4(Ipv4Addr::from(0xc612_0000 | (number / 8))),
         4 => IpAddr::V4(Ipv4Addr::from(number.wrapping_mul(0x9e37_79b9))),
         5 => v6(0x2001_0db8 << 96 | u128::from(number) << 64 | 7),
         6 => v6(0x2001_0db8 << 96 | u128::from(number)),
@@ -88,8 +88,8 @@ struct Fed {
 
 fn run(input: &[u8]) {
     let mut fed = Fed {
-        whole: Scan::default(),
-        halves: [Scan::default(), Scan::default()],
+        whole: Scan::new("web", false),
+        halves: [Scan::new("web", false), Scan::new("web", false)],
         watch: Watch::new(Host::default(), Vec::new()),
         clients: Vec::new(),
         requests: HashMap::new(),
@@ -104,7 +104,9 @@ fn run(input: &[u8]) {
     let [mut joined, other] = fed.halves;
     joined.absorb(other);
     for scan in [&mut fed.whole, &mut joined] {
-        let blamed = scan.blamed();
+        scan.end();
+        // Nothing is read again, so nobody is blamed for a flood.
+        let blamed = scan.judge().verdicts([]);
         counts(scan, fed.total, fed.with_agent, &fed.requests);
         for (blamed, places) in blamed {
             let client = |(file, place): &Place| {
@@ -190,7 +192,7 @@ impl Fed {
                 half,
                 &Event::Service(ServiceLine {
                     time: time.filter(|_| status & 1 == 0),
-                    service: if what & 64 > 0 { b"" } else { &ACCOUNTS[usize::from(what % 3)].as_bytes() },
+                    service: if what & 64 > 0 { b"" } else { ACCOUNTS[usize::from(what % 3)].as_bytes() },
                     pid: None,
                     client: (status & 2 == 0).then(|| client(number)),
                     account: Some(account),
@@ -235,7 +237,7 @@ impl Fed {
         };
         self.clients.push(canonical(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
         for scan in [&mut self.whole, &mut self.halves[half]] {
-            scan.event("web", event, place);
+            scan.event(event, place);
         }
         if let Event::Request(request) = event {
             self.total += 1;
