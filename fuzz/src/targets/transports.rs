@@ -28,9 +28,13 @@ fn run(input: &[u8]) {
             Some(space) => (&line[..space], &line[space + 1..]),
             None => (line, &b""[..]),
         };
-        // No daemon has a name with what ends a name, and none begins a message as only RFC 5424 does.
+        // No daemon has a name with what ends a name, or the one that stands for none; and none begins a message as only
+        // RFC 5424 does.
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(byte);
-        if program.is_empty() || !program.iter().all(is_name) || message.starts_with(b"\xef\xbb\xbf") {
+        if matches!(program, b"" | b"-")
+            || !program.iter().all(is_name)
+            || message.starts_with(b"\xef\xbb\xbf")
+        {
             continue;
         }
         let mut first: Option<Option<String>> = None;
