@@ -63,14 +63,14 @@ impl Sum {
         self.requests += 1;
         self.ok += u32::from((100..400).contains(&row.status));
         self.server_errors += u32::from(row.status >= 500);
-        self.held_us += row.held_us;
+        self.held_us = self.held_us.saturating_add(row.held_us);
     }
 
     fn merge(&mut self, other: &Sum) {
         self.requests += other.requests;
         self.ok += other.ok;
         self.server_errors += other.server_errors;
-        self.held_us += other.held_us;
+        self.held_us = self.held_us.saturating_add(other.held_us);
     }
 }
 
