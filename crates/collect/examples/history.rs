@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let budget_bytes =
         arguments.next().map(|megabytes| megabytes.parse::<u64>()).transpose()?.map(|mb| mb * 1_000_000);
     let begun = Instant::now();
-    let wanted = history::Wanted { budget_bytes, deadline: None, time_of: &|_| None, progress: None };
+    let wanted = history::Wanted { budget_bytes, ..history::Wanted::default() };
     let path = std::path::absolute(Path::new(&log))?;
     let report = history::read(&Root::host(), &path, &wanted, &mut lines, |lines, chunk| {
         *lines += memchr::memchr_iter(b'\n', chunk.bytes).count();

@@ -57,7 +57,8 @@ pub const TAIL_TURN_BYTES: usize = 4 << 20;
 /// old file until a graceful restart is through.
 pub const ROTATED_GRACE_S: u64 = 60;
 
-/// Bytes at the start of a log that tell it from its successor in the same inode (copytruncate).
+/// Bytes at the start of a log, and before the place up to which it was read, that tell it from its successor in the
+/// same inode (copytruncate).
 pub const FINGERPRINT_BYTES: usize = 256;
 
 /// Bytes of whole lines handed over at once when a log's past is read.

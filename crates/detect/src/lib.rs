@@ -26,11 +26,11 @@ use toban_model::{
 
 pub use baseline::Baseline;
 pub use offence::offence;
-pub use scan::{Place, Scan, Verdict};
+pub use scan::{Again, Judgement, Place, Scan, Verdict};
 
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
-use crate::traffic::TrafficWatch;
+use crate::traffic::{Past, TrafficWatch};
 
 /// Services with traffic of their own; a host with more vhost logs than this has them summed by service.
 const SERVICES_MAX: usize = 32;
@@ -56,6 +56,26 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+}
+
+/// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
+#[derive(Debug)]
+pub struct Part {
+    service: String,
+    past: Option<Past>,
+}
+
+impl Part {
+    /// How long before its newest line a log is of long ago.
+    pub const FRESH_FOR: Duration = traffic::FRESH_FOR;
+
+    /// Takes one line of long ago.
+    #[inline]
+    pub fn request(&mut self, request: &Request<'_>) {
+        if let Some(past) = &mut self.past {
+            past.request(request);
+        }
+    }
 }
 
 impl Watch {
@@ -105,15 +125,35 @@ impl Watch {
 
     /// Takes one line of a service's access log.
     pub fn request(&mut self, service: &str, request: &Request<'_>) {
-        let at = match self.traffic.iter().position(|t| t.service() == service) {
-            Some(at) => at,
-            None if self.traffic.len() < SERVICES_MAX => {
-                self.traffic.push(TrafficWatch::new(service, self.aside.clone()));
-                self.traffic.len() - 1
-            }
-            None => return,
-        };
-        self.traffic[at].request(request);
+        if let Some(traffic) = self.traffic_of(service) {
+            traffic.request(request);
+        }
+    }
+
+    /// The traffic of a service; `None` if there are too many.
+    fn traffic_of(&mut self, service: &str) -> Option<&mut TrafficWatch> {
+        let known = self.traffic.iter().position(|traffic| traffic.service() == service);
+        if known.is_none() && self.traffic.len() < SERVICES_MAX {
+            self.traffic.push(TrafficWatch::new(service, self.aside.clone()));
+        }
+        let last = self.traffic.len() - 1;
+        known
+            .or(Some(last).filter(|last| self.traffic[*last].service() == service))
+            .map(|at| &mut self.traffic[at])
+    }
+
+    /// Room for what another thread reads of a service's access log of long ago: more than [`Part::FRESH_FOR`] before
+    /// its newest line.
+    pub fn part(&mut self, service: &str) -> Part {
+        let past = self.traffic_of(service).map(|traffic| traffic.past());
+        Part { service: service.to_owned(), past }
+    }
+
+    /// Takes what another thread read.
+    pub fn absorb(&mut self, part: Part) {
+        if let (Some(traffic), Some(past)) = (self.traffic_of(&part.service), part.past) {
+            traffic.absorb(past);
+        }
     }
 
     /// Takes one line of a service's error log. A line without a time of its own counts when it was `read`.
@@ -234,7 +274,7 @@ impl Watch {
             onsets.push(onset);
         }
         let first = onsets.iter().flatten().min().copied();
-        for (traffic, onset) in self.traffic.iter().zip(&onsets) {
+        for (traffic, onset) in self.traffic.iter_mut().zip(&onsets) {
             let until = onset.or(first).unwrap_or(at);
             if self
                 .taught

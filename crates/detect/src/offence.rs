@@ -7,17 +7,23 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use toban_model::event::{Offence, Request};
 
-/// Parts of paths that nobody has a link to. In front of them stands nothing or another directory.
+/// Parts of paths that nobody has a link to, in lower case. In front of them stands nothing or another directory. None is
+/// a directory in which a site may have pages of its own, and miss one.
 const PROBED: &[&str] = &[
     "/.env",
     "/.git/",
+    "/.gitconfig",
     "/.svn/",
     "/.hg/",
     "/.aws/",
     "/.ssh/",
+    "/.docker",
+    "/.kube/",
+    "/.npmrc",
     "/.vscode/",
-    "/.DS_Store",
-    "/.htpasswd",
+    "/.ds_store",
+    "/.ht",
+    "/.bash_history",
     "/phpmyadmin",
     "/pma/",
     "/myadmin",
@@ -25,56 +31,71 @@ const PROBED: &[&str] = &[
     "/phpunit",
     "/eval-stdin",
     "/phpinfo",
+    "/info.php",
     "/wp-config",
+    "/wp-login.php",
+    "/wp-admin/install.php",
+    "/wp-admin/setup-config.php",
+    "/xmlrpc.php",
     "/wlwmanifest.xml",
-    "/cgi-bin/",
+    "/cgi-bin/luci",
+    "/cgi-bin/test-cgi",
     "/boaform",
-    "/HNAP1",
-    "/GponForm",
+    "/hnap1",
+    "/gponform",
     "/setup.cgi",
-    "/shell",
-    "/actuator",
+    "/shell.php",
+    "/cmd.php",
+    "/c99.php",
+    "/r57.php",
+    "/wso.php",
+    "/actuator/",
     "/solr/admin",
     "/manager/html",
-    "/jenkins",
+    "/jenkins/login",
+    "/jmx-console",
     "/_ignition",
-    "/telescope/",
+    "/telescope/requests",
+    "/debug/default/view",
     "/owa/auth",
     "/ecp/",
-    "/autodiscover",
     "/remote/login",
-    "/vendor/",
+    "/remote/fgt_lang",
+    "/dana-na/",
+    "/vpn/index",
     "/etc/passwd",
     "/..",
     "/%2e",
     "%2e%2e",
-    "/backup.",
+    "/id_rsa",
+    "/web.config",
+    "/config.php",
+    "/config.yml",
+    "/backup.zip",
+    "/backup.sql",
+    "/backup.tar",
+    "/db.sql",
     "/dump.sql",
-    "/config.json",
+    "/database.sql",
     "/server-status",
-    "/luci/",
+    "/server-info",
     "/geoserver",
     "/console/login",
-    "/druid/",
+    "/druid/index",
     "/nmaplowercheck",
-    "/version",
+    "/evox/about",
+    "/v2/_catalog",
+    "/_all_dbs",
     "/azenv.php",
 ];
 
-/// What is sent a name and a password. A form that is shown again with 200 was not believed.
-const FORMS: &[&[u8]] = &[b"/wp-login.php", b"/xmlrpc.php", b"/administrator/index.php", b"/user/login"];
-/// Parts of paths that are sent a name and a password by whatever program; what they answer with 200 is unknown.
-const LOGINS: &[&[u8]] = &[
-    b"login",
-    b"signin",
-    b"sign_in",
-    b"sign-in",
-    b"logon",
-    b"auth",
-    b"session",
-    b"j_security_check",
-    b"token",
-];
+/// What people fill in. A form that is shown again with 200 was not believed.
+const FORMS: &[&[u8]] = &[b"/wp-login.php", b"/administrator/index.php", b"/user/login"];
+/// What WordPress's programs call, with a name and a password in each call.
+const CALLED: &[u8] = b"/xmlrpc.php";
+/// Parts of paths that are sent a name and a password by whatever program.
+const LOGINS: &[&str] =
+    &["login", "signin", "sign_in", "sign-in", "logon", "auth", "session", "j_security_check", "token"];
 
 /// The offence of a request, if it is one.
 #[inline]
@@ -82,7 +103,7 @@ pub fn offence(request: &Request<'_>) -> Option<Offence> {
     let status = request.status.unwrap_or(0);
     // Nearly all requests end here.
     if status < 400 && request.method == b"GET" && request.path.first() == Some(&b'/') {
-        return None;
+        return (is_hidden(request.path) && is_probed(request.path)).then_some(Offence::Probe);
     }
     unusual(request, status)
 }
@@ -101,57 +122,100 @@ fn unusual(request: &Request<'_>, status: u16) -> Option<Offence> {
         return Some(Offence::AuthFailure);
     }
     if *method == b"POST" {
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        if FORMS.iter().any(|form| path.ends_with(form)) && (status == 200 || status >= 400) {
+        if is_form(path) && (status == 200 || status == 401 || status == 403) {
             return Some(Offence::AuthFailure);
         }
-        if matches!(status, 401 | 403 | 422 | 429) && LOGINS.iter().any(|word| contains(path, word)) {
+        if matches!(status, 401 | 403 | 422 | 429) && takes_a_password(path) {
             return Some(Offence::AuthFailure);
         }
     }
-    ((400..500).contains(&status) && is_probed(path)).then_some(Offence::Probe)
+    // A site whose every page is the same program answers 200 to everything.
+    let absent = (400..500).contains(&status);
+    ((absent || is_hidden(path)) && !is_call(request) && is_probed(path)).then_some(Offence::Probe)
+}
+
+/// Who proved to know a password.
+pub(crate) enum Login<'a> {
+    /// Somebody with this account.
+    As(&'a [u8]),
+    /// Somebody.
+    Somebody,
 }
 
 /// Whether a request proves that its client knows a password.
-pub(crate) fn is_login(request: &Request<'_>) -> bool {
+#[inline]
+pub(crate) fn login<'a>(request: &Request<'a>) -> Option<Login<'a>> {
     let status = request.status.unwrap_or(0);
-    match request.method {
-        b"POST" => {
-            matches!(status, 302 | 303)
-                && (FORMS.iter().any(|form| request.path.ends_with(form))
-                    || LOGINS.iter().any(|word| contains(request.path, word)))
-        }
-        _ => request.user.is_some() && (200..400).contains(&status),
+    if !(200..400).contains(&status) {
+        return None;
+    }
+    if let Some(user) = request.user {
+        return Some(Login::As(user));
+    }
+    let path = request.path;
+    // A form sends on whom it believed. What tells a wrong password by its status tells a right one so too.
+    let believed = request.method == b"POST"
+        && if is_form(path) { matches!(status, 302 | 303) } else { takes_a_password(path) };
+    believed.then_some(Login::Somebody)
+}
+
+/// A remote procedure of WordPress.
+pub(crate) fn is_call(request: &Request<'_>) -> bool {
+    request.method == b"POST" && request.path.ends_with(CALLED)
+}
+
+/// What is not there, and nobody sent its client to it.
+#[inline]
+pub(crate) fn is_miss(request: &Request<'_>) -> bool {
+    matches!(request.status, Some(403 | 404 | 410)) && request.referer.is_none()
+}
+
+/// The form that people fill in to log in.
+pub(crate) fn is_form(path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    FORMS.iter().any(|form| path.ends_with(form))
+}
+
+fn takes_a_password(path: &[u8]) -> bool {
+    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| search(LOGINS));
+    PARTS.is_match(path)
+}
+
+/// The host of an absolute target, or the path.
+pub(crate) fn authority_or_path(path: &[u8]) -> &[u8] {
+    match memchr::memmem::find(path, b"://") {
+        Some(at) if path[0] != b'/' => path[at + 3..].split(|b| *b == b'/').next().unwrap_or_default(),
+        _ => path,
     }
 }
 
 /// An absolute target asks for somebody else's page, unless it names the host itself.
 fn is_elsewhere(request: &Request<'_>) -> bool {
-    if request.path.first() == Some(&b'/') {
+    let authority = authority_or_path(request.path);
+    if authority.len() == request.path.len() {
         return false;
     }
-    let Some(at) = memchr::memmem::find(request.path, b"://") else { return false };
-    let authority = request.path[at + 3..].split(|b| *b == b'/').next().unwrap_or_default();
     let name = |host: &[u8]| host.split(|b| *b == b':').next().map(<[u8]>::to_ascii_lowercase);
     request.host.is_none_or(|host| name(host) != name(authority))
 }
 
+/// Part of a path begins with a dot, and is not for everybody (RFC 8615).
+#[inline]
+fn is_hidden(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', path)
+        .any(|at| at > 0 && path[at - 1] == b'/' && !path[at..].starts_with(b".well-known/"))
+}
+
 /// Whether somebody who looks for a way in would ask for this.
-fn is_probed(path: &[u8]) -> bool {
-    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-        let parts = AhoCorasick::builder().ascii_case_insensitive(true).build(PROBED);
-        parts.expect("a short list of short words")
-    });
+pub(crate) fn is_probed(path: &[u8]) -> bool {
+    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| search(PROBED));
     PARTS.is_match(path)
 }
 
-/// A part of a path, in whatever case.
-fn contains(path: &[u8], part: &[u8]) -> bool {
-    let first = part[0];
-    path.len() >= part.len()
-        && path
-            .windows(part.len())
-            .any(|window| window[0].eq_ignore_ascii_case(&first) && window.eq_ignore_ascii_case(part))
+/// Looks for some words at once, in whatever case.
+fn search(words: &[&str]) -> AhoCorasick {
+    let search = AhoCorasick::builder().ascii_case_insensitive(true).build(words);
+    search.expect("a short list of short words")
 }
 
 #[cfg(test)]
@@ -201,7 +265,14 @@ mod tests {
         check("GET /private", 401, Some("bob"), Some(AuthFailure));
         check("POST /wp-login.php", 200, None, Some(AuthFailure));
         check("POST /wp-login.php", 302, None, None);
-        check("POST /blog/xmlrpc.php", 403, None, Some(AuthFailure));
+        // Nobody can tell by a single one.
+        check("POST /blog/xmlrpc.php", 200, None, None);
+        check("POST /blog/xmlrpc.php", 403, None, None);
+        check("GET /blog/xmlrpc.php", 404, None, Some(Probe));
+        // Found or not, nobody is sent there.
+        check("GET /.git/config", 200, None, Some(Probe));
+        check("GET /.well-known/acme-challenge/x", 200, None, None);
+        check("GET /v1.2/a.b", 200, None, None);
         check("POST /api/auth/login", 200, None, None);
         check("POST /api/auth/login", 401, None, Some(AuthFailure));
         check("POST /cart/add", 403, None, None);

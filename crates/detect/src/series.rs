@@ -99,6 +99,25 @@ impl Series {
         index.checked_sub((self.start?.since(start).as_micros() / WIDTH.as_micros()) as usize)
     }
 
+    /// Adds what another part of the same log says.
+    pub(crate) fn absorb(&mut self, other: &Series) {
+        let Some(start) = other.start else { return };
+        // From the newest on: what does not fit is the oldest.
+        for (at, theirs) in other.buckets.iter().enumerate().rev() {
+            if theirs.requests == 0 && theirs.held_us == 0 {
+                continue;
+            }
+            let Some(at) = self.index(start + WIDTH * u32::try_from(at).unwrap_or(u32::MAX)) else {
+                continue;
+            };
+            let mine = &mut self.buckets[at];
+            mine.requests += theirs.requests;
+            mine.pages_ok += theirs.pages_ok;
+            mine.server_errors += theirs.server_errors;
+            mine.held_us += theirs.held_us;
+        }
+    }
+
     pub(crate) fn start(&self) -> Option<Time> {
         self.start
     }

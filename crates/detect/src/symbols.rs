@@ -1,16 +1,11 @@
-//! Bounded names: methods and path templates, each kept once.
-//!
-//! Both are strangers' text, so their number and length are limited; what does not fit becomes `*`.
+//! Methods by number, and which requests are page views. A method is a stranger's text: the number and the length of
+//! those that are kept are limited, and what does not fit becomes `*`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// More distinct templates than this are one: a flood of random paths must not grow the watch.
-const PATHS_MAX: usize = 20_000;
 /// RFC 9110 and WebDAV know some forty methods.
 const METHODS_MAX: usize = 64;
-/// Longer paths are cut: what tells paths apart stands in front.
-const PATH_BYTES_MAX: usize = 256;
 const METHOD_BYTES_MAX: usize = 32;
 
 /// A number that stands for a name in one [`Symbols`].
@@ -30,10 +25,6 @@ const OVERFLOW: Symbol = 0;
 impl Symbols {
     pub(crate) fn methods() -> Symbols {
         Symbols::with_limit(METHODS_MAX)
-    }
-
-    pub(crate) fn paths() -> Symbols {
-        Symbols::with_limit(PATHS_MAX)
     }
 
     fn with_limit(max: usize) -> Symbols {
@@ -65,43 +56,6 @@ pub(crate) fn method(raw: &[u8]) -> String {
     printable(raw, METHOD_BYTES_MAX)
 }
 
-/// A path with the parts that only number things replaced: `/item/123` is `/item/*`.
-///
-/// An authority (`host:443`, CONNECT) and an absolute URI are asked for by proxies' clients; they are one
-/// template each, since their hosts are as many as the attacker likes.
-pub(crate) fn template(path: &[u8]) -> String {
-    if !path.starts_with(b"/") {
-        return if path == b"*" {
-            "*".into()
-        } else if path.windows(3).any(|w| w == b"://") {
-            "absolute-uri".into()
-        } else if path.is_empty() {
-            String::new()
-        } else {
-            "authority".into()
-        };
-    }
-    let clean = printable(path, PATH_BYTES_MAX);
-    let mut out = String::with_capacity(clean.len());
-    for (i, part) in clean.split('/').enumerate() {
-        if i > 0 {
-            out.push('/');
-        }
-        out.push_str(if numbers_things(part) { "*" } else { part });
-    }
-    out
-}
-
-/// All digits, or long and hexadecimal: an id, not a name. `/2024/12/` are ids as well.
-fn numbers_things(part: &str) -> bool {
-    let stem = part.split_once('.').map_or(part, |(stem, _)| stem);
-    !stem.is_empty()
-        && (stem.bytes().all(|b| b.is_ascii_digit())
-            || (stem.len() >= 8
-                && stem.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-                && stem.bytes().any(|b| b.is_ascii_digit())))
-}
-
 fn printable(raw: &[u8], max: usize) -> String {
     raw.iter().take(max).map(|&b| if (0x21..0x7f).contains(&b) { char::from(b) } else { '?' }).collect()
 }
@@ -127,24 +81,6 @@ pub(crate) fn is_page_view(method: &[u8], path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn templates() {
-        for (path, expected) in [
-            ("/item/123", "/item/*"),
-            ("/2024/12/hello-world/", "/*/*/hello-world/"),
-            ("/u/3f2504e0-4f89-11d3-9a0c-0305e82c3301", "/u/*"),
-            ("/img/17.png", "/img/*"),
-            ("/xmlrpc.php", "/xmlrpc.php"),
-            ("www.example.com:443", "authority"),
-            ("http://example.com/", "absolute-uri"),
-            ("*", "*"),
-            ("/facade/", "/facade/"),
-        ] {
-            assert_eq!(template(path.as_bytes()), expected, "{path}");
-        }
-        assert_eq!(template(b"/a\xff b"), "/a??b");
-    }
 
     #[test]
     fn page_views() {

@@ -1,25 +1,35 @@
-//! One web service's traffic: every request of the last minutes, the hours before folded by minute, and the line
-//! through time. All of it bounded, whatever is sent.
+//! One web service's traffic: every request of the last minutes, the hours before folded by minute, all that was usual
+//! before them in a census, and the line through time. All of it bounded, whatever is sent.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use toban_model::event::Request;
-use toban_model::{Holder, Rate, ServerView, Side, Time, Traffic, Waiting, canonical};
+use toban_model::{Client, Holder, Prefix, Rate, ServerView, Side, Time, Traffic, Waiting, canonical};
 
+use crate::census::{AGENTS_MAX, ANY, Census, NameId, Names, Sum};
 use crate::origin::{Origins, last_forwarded};
 use crate::series::{Series, WIDTH};
 use crate::symbols::{self, Symbol, Symbols};
+
+/// The requests of a stretch of time by what they have in common.
+type Folded = HashMap<Key, Sum>;
 
 /// Requests kept one by one, for this long at most. Longer than most servers' timeouts, so that an incident's first
 /// requests are still there when they end.
 const ROWS_FOR: Duration = Duration::from_secs(600);
 /// 72 bytes each: 7 MiB.
 const ROWS_MAX: usize = 100_000;
-/// Folded requests over all minutes, about 100 bytes each: 25 MiB. The oldest minutes go first.
-const FOLDED_MAX: usize = 250_000;
+/// Folded requests over all minutes, about 100 bytes each: 10 MiB. The oldest minutes go into the census first.
+const FOLDED_MAX: usize = 100_000;
+/// Templates in the rows and minutes.
+const PATHS_MAX: usize = 20_000;
+/// What is older than this when it is read is counted in the census at once. An incident that lasts longer is part of
+/// its own usual.
+pub(crate) const FRESH_FOR: Duration = Duration::from_secs(6 * 3600);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Fewer requests than this are no usual traffic to learn from.
 const USUAL_REQUESTS_MIN: u32 = 100;
@@ -42,35 +52,63 @@ struct Row {
     status: u16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     peer: IpAddr,
     forwarded: Option<IpAddr>,
     method: Symbol,
-    path: Symbol,
+    path: NameId,
+    agent: NameId,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    requests: u32,
-    ok: u32,
-    server_errors: u32,
-    held_us: u64,
+impl Row {
+    fn sum(&self) -> Sum {
+        Sum::one(self.status, self.held_us)
+    }
 }
 
-impl Sum {
-    fn add(&mut self, row: &Row) {
-        self.requests += 1;
-        self.ok += u32::from((100..400).contains(&row.status));
-        self.server_errors += u32::from(row.status >= 500);
-        self.held_us = self.held_us.saturating_add(row.held_us);
+/// What is long over: a census of what was usual, and the line through all of the time.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    census: Census,
+    series: Series,
+    /// Times of which nothing is usual, in order.
+    aside: Arc<[(Time, Time)]>,
+}
+
+impl Past {
+    fn new(aside: Arc<[(Time, Time)]>) -> Past {
+        Past { census: Census::default(), series: Series::default(), aside }
     }
 
-    fn merge(&mut self, other: &Sum) {
-        self.requests += other.requests;
-        self.ok += other.ok;
-        self.server_errors += other.server_errors;
-        self.held_us = self.held_us.saturating_add(other.held_us);
+    /// Takes one ended request of long ago.
+    pub(crate) fn request(&mut self, request: &Request<'_>) {
+        let end = self.line(request);
+        let Some(peer) = request.peer.or(request.client) else { return };
+        if !self.is_aside(end, end) {
+            self.census.request(peer, request.forwarded.and_then(last_forwarded), request);
+        }
+    }
+
+    /// Puts a request into the line through time. Returns when it ended.
+    fn line(&mut self, request: &Request<'_>) -> Time {
+        let held_us = request.duration_us.unwrap_or(0);
+        let end = request.time + Duration::from_micros(held_us);
+        let status = request.status.unwrap_or(0);
+        let page_ok = (200..400).contains(&status) && symbols::is_page_view(request.method, request.path);
+        self.series.add(end, held_us, page_ok, status >= 500);
+        end
+    }
+
+    fn absorb(&mut self, other: Past) {
+        self.series.absorb(&other.series);
+        self.census.absorb(other.census);
+    }
+
+    /// Whether anything of `[from, to]` lies in a time of which nothing is usual.
+    fn is_aside(&self, from: Time, to: Time) -> bool {
+        let begun = self.aside.partition_point(|(since, _)| *since <= to);
+        begun.checked_sub(1).is_some_and(|last| self.aside[last].1 >= from)
     }
 }
 
@@ -79,16 +117,13 @@ impl Sum {
 pub(crate) struct TrafficWatch {
     service: String,
     methods: Symbols,
-    paths: Symbols,
+    paths: Names,
+    agents: Names,
     rows: VecDeque<Row>,
-    minutes: BTreeMap<Time, HashMap<Key, Sum>>,
+    minutes: BTreeMap<Time, Folded>,
     folded: usize,
-    /// Minutes that fell off for want of room.
-    dropped: u64,
-    series: Series,
+    past: Past,
     newest: Option<Time>,
-    /// Times of which nothing is usual, in order.
-    aside: Arc<[(Time, Time)]>,
     /// Rows whose end lies before their neighbours' (files are read newest first) make the queue unsorted.
     usual: Option<CachedUsual>,
 }
@@ -107,14 +142,13 @@ impl TrafficWatch {
         TrafficWatch {
             service: service.to_owned(),
             methods: Symbols::methods(),
-            paths: Symbols::paths(),
+            paths: Names::paths(PATHS_MAX),
+            agents: Names::agents(AGENTS_MAX),
             rows: VecDeque::new(),
             minutes: BTreeMap::new(),
             folded: 0,
-            dropped: 0,
-            series: Series::default(),
+            past: Past::new(aside),
             newest: None,
-            aside,
             usual: None,
         }
     }
@@ -128,30 +162,45 @@ impl TrafficWatch {
     }
 
     pub(crate) fn oldest(&self) -> Option<Time> {
-        self.series.start()
+        self.past.series.start()
+    }
+
+    /// Room for what another thread reads of the past.
+    pub(crate) fn past(&self) -> Past {
+        Past::new(self.past.aside.clone())
+    }
+
+    /// Takes what another thread read of the past.
+    pub(crate) fn absorb(&mut self, past: Past) {
+        self.past.absorb(past);
+        self.usual = None;
     }
 
     /// Takes one ended request. One without an address that the server saw is counted in the rates and holds
     /// nobody to account.
     pub(crate) fn request(&mut self, request: &Request<'_>) {
-        let held_us = request.duration_us.unwrap_or(0);
-        let end = request.time + Duration::from_micros(held_us);
-        let status = request.status.unwrap_or(0);
-        let path = symbols::template(request.path);
-        let page_ok = (200..400).contains(&status) && symbols::is_page_view(request.method, request.path);
-        self.series.add(end, held_us, page_ok, status >= 500);
+        let end = request.time + Duration::from_micros(request.duration_us.unwrap_or(0));
+        if self.newest.is_some_and(|newest| newest.since(end) > FRESH_FOR) {
+            self.past.request(request);
+            return;
+        }
+        self.past.line(request);
         let Some(peer) = request.peer.or(request.client) else { return };
         let row = Row {
             end,
-            held_us,
-            status,
+            held_us: request.duration_us.unwrap_or(0),
+            status: request.status.unwrap_or(0),
             key: Key {
                 peer: canonical(peer),
                 forwarded: request.forwarded.and_then(last_forwarded),
                 method: self.methods.id(&symbols::method(request.method)),
-                path: self.paths.id(&path),
+                path: self.paths.count(request.path),
+                agent: request.agent.map_or(ANY, |agent| self.agents.count(agent)),
             },
         };
+        if self.paths.is_full() || self.agents.is_full() {
+            self.forget_names();
+        }
         self.newest = Some(self.newest.map_or(end, |newest| newest.max(end)));
         if self.newest.is_some_and(|newest| newest.since(end) > ROWS_FOR) {
             self.fold(&row);
@@ -169,68 +218,106 @@ impl TrafficWatch {
     fn fold(&mut self, row: &Row) {
         let minute = self.minutes.entry(row.end.bucket(MINUTE)).or_default();
         let before = minute.len();
-        minute.entry(row.key).or_default().add(row);
+        minute.entry(row.key).or_default().add(&row.sum());
         self.folded += minute.len() - before;
         while self.folded > FOLDED_MAX {
-            let Some((_, oldest)) = self.minutes.pop_first() else { break };
+            let Some((at, oldest)) = self.minutes.pop_first() else { break };
             self.folded -= oldest.len();
-            self.dropped += 1;
+            if !self.past.is_aside(at, at + MINUTE) {
+                self.remember(at, &oldest);
+            }
         }
+    }
+
+    /// Puts a usual minute into the census.
+    fn remember(&mut self, at: Time, minute: &Folded) {
+        // In order, so that equal input gives equal output.
+        let mut keys: Vec<&Key> = minute.keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let (method, path) = (self.methods.name(key.method), self.paths.text(key.path));
+            let agent = self.agents.text(key.agent);
+            self.past.census.sum((key.peer, key.forwarded), (&method, &path, &agent), at, minute[key]);
+        }
+    }
+
+    /// Makes room for new names: the light ones become stars, here and in everything that is kept.
+    #[cold]
+    fn forget_names(&mut self) {
+        let purged = |names: &mut Names| names.is_full().then(|| names.purge());
+        let (paths, agents) = (purged(&mut self.paths), purged(&mut self.agents));
+        let now = |ids: &Option<Vec<NameId>>, id: NameId| ids.as_ref().map_or(id, |ids| ids[id as usize]);
+        let renamed = |key: Key| Key { path: now(&paths, key.path), agent: now(&agents, key.agent), ..key };
+        for row in &mut self.rows {
+            row.key = renamed(row.key);
+        }
+        self.folded = 0;
+        for minute in self.minutes.values_mut() {
+            let mut fresh = Folded::with_capacity(minute.len());
+            for (key, sum) in minute.drain() {
+                fresh.entry(renamed(key)).or_default().add(&sum);
+            }
+            self.folded += fresh.len();
+            *minute = fresh;
+        }
+        self.usual = None;
     }
 
     /// Since when this traffic has been out of its usual. `live` says that the log is complete up to `at`, so that
     /// silence is a fall and not an end of the file.
     pub(crate) fn onset(&self, at: Time, live: bool) -> Option<Time> {
         let at = if live { at } else { self.newest.map_or(at, |n| n + WIDTH) };
-        self.series.onset(at)
+        self.past.series.onset(at)
     }
 
     /// Takes other times of which nothing is usual, in order and apart from each other.
     pub(crate) fn set_aside(&mut self, aside: Arc<[(Time, Time)]>) {
-        if self.aside != aside {
-            self.aside = aside;
+        if self.past.aside != aside {
+            self.past.aside = aside;
             self.usual = None;
         }
     }
 
-    /// Whether anything of `[from, to]` lies in a time of which nothing is usual.
-    fn is_aside(&self, from: Time, to: Time) -> bool {
-        let begun = self.aside.partition_point(|(since, _)| *since <= to);
-        begun.checked_sub(1).is_some_and(|last| self.aside[last].1 >= from)
-    }
-
     /// Usual folded minutes that ended before `until`.
-    fn usual_minutes(&self, until: Time) -> impl Iterator<Item = &HashMap<Key, Sum>> {
+    fn usual_minutes(&self, until: Time) -> impl Iterator<Item = &Folded> {
         let before = self.minutes.range(..until.bucket(MINUTE));
-        before.filter(|(at, _)| !self.is_aside(**at, **at + MINUTE)).map(|(_, minute)| minute)
+        before.filter(|(at, _)| !self.past.is_aside(**at, **at + MINUTE)).map(|(_, minute)| minute)
     }
 
     /// Usual fresh rows that ended before `until`.
     fn usual_rows(&self, until: Time) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.end < until && !self.is_aside(row.end, row.end))
+        self.rows.iter().filter(move |row| row.end < until && !self.past.is_aside(row.end, row.end))
     }
 
-    /// Every usual group, folded and fresh, that ended before `until`.
-    fn sums_before(&self, until: Time) -> HashMap<Key, Sum> {
-        let mut sums: HashMap<Key, Sum> = HashMap::new();
+    /// Every usual group, folded and fresh, that ended before `until`, without the census.
+    fn sums_before(&self, until: Time) -> Folded {
+        let mut sums = Folded::new();
         for (key, sum) in self.usual_minutes(until).flatten() {
-            sums.entry(*key).or_default().merge(sum);
+            sums.entry(*key).or_default().add(sum);
         }
         for row in self.usual_rows(until) {
-            sums.entry(row.key).or_default().add(row);
+            sums.entry(row.key).or_default().add(&row.sum());
         }
         sums
     }
 
     /// Learns the balancers from the time before `until`.
-    pub(crate) fn teach(&self, origins: &mut Origins, until: Time) {
+    pub(crate) fn teach(&mut self, origins: &mut Origins, until: Time) {
+        self.past.census.settle();
+        let past = || {
+            let known = self.past.census.holders().filter(|held| !held.peer.is_unspecified());
+            known.map(|held| (held.peer, held.forwarded, held.sum.requests))
+        };
         let usual = self.sums_before(until);
-        let requests: u32 = usual.values().map(|sum| sum.requests).sum();
+        let requests = usual.values().map(|sum| sum.requests).sum::<u32>()
+            + past().map(|(.., requests)| requests).sum::<u32>();
         // Better a balancer that is known from a bad time than one that is taken for a stranger.
         let is_usual = requests >= USUAL_REQUESTS_MIN;
         let sums = if is_usual { usual } else { self.sums_before(self.newest.unwrap_or(until) + MINUTE) };
-        if !sums.is_empty() {
-            origins.learn(sums.iter().map(|(key, sum)| (key.peer, key.forwarded, sum.requests)), is_usual);
+        let fresh = sums.iter().map(|(key, sum)| (key.peer, key.forwarded, sum.requests));
+        let all: Vec<_> = fresh.chain(past()).collect();
+        if !all.is_empty() {
+            origins.learn(all.into_iter(), is_usual);
         }
     }
 
@@ -242,13 +329,14 @@ impl TrafficWatch {
     }
 
     fn make_usual(&mut self, origins: &Origins, until: Time, at: Time) {
+        self.past.census.settle();
         let sums = self.sums_before(until);
-        let from = self.series.start().unwrap_or(until);
+        let from = self.past.series.start().unwrap_or(until);
         let mut a_minute: Vec<usize> = self
             .usual_minutes(until)
             .map(|keys| keys.keys().map(|k| k.forwarded.unwrap_or(k.peer)).collect::<HashSet<_>>().len())
             .collect();
-        let mut by_minute: HashMap<Time, HashSet<IpAddr>> = HashMap::new();
+        let mut by_minute: BTreeMap<Time, HashSet<IpAddr>> = BTreeMap::new();
         for row in self.usual_rows(until) {
             let client = row.key.forwarded.unwrap_or(row.key.peer);
             by_minute.entry(row.end.bucket(MINUTE)).or_default().insert(client);
@@ -257,39 +345,72 @@ impl TrafficWatch {
         a_minute.sort_unstable();
         let clients_a_minute = a_minute.get(a_minute.len() / 2).copied().unwrap_or(0) as f64;
         let aside: Duration =
-            self.aside.iter().map(|(since, to)| (*to).min(until).since((*since).max(from))).sum();
+            self.past.aside.iter().map(|(since, to)| (*to).min(until).since((*since).max(from))).sum();
         let seconds = until.since(from).saturating_sub(aside).as_secs_f64();
-        let side = self.side(origins, sums, seconds);
+        let side = self.side(origins, sums, Some(&self.past.census), seconds);
         let held_s_median = held_median(&side.holders);
         self.usual = Some(CachedUsual { until, made: at, side, clients_a_minute, held_s_median });
     }
 
-    fn side(&self, origins: &Origins, sums: HashMap<Key, Sum>, seconds: f64) -> Side {
-        let mut holders: Vec<Holder> = sums
-            .into_iter()
-            .map(|(key, sum)| Holder {
-                client: origins.client(key.peer, key.forwarded),
-                method: self.methods.name(key.method),
-                path: self.paths.name(key.path),
-                requests: sum.requests,
-                ok: sum.ok,
-                server_errors: sum.server_errors,
-                held_s: sum.held_us as f64 / 1e6,
-            })
-            .collect();
+    fn side(&self, origins: &Origins, sums: Folded, past: Option<&Census>, seconds: f64) -> Side {
+        let mut holders: Vec<Holder> = Vec::with_capacity(sums.len());
+        let (mut from, mut behind) = (HashMap::<Prefix, u32>::new(), HashMap::<Prefix, u32>::new());
+        let holder = |(peer, forwarded), method, path, agent, sum: &Sum| Holder {
+            client: origins.client(peer, forwarded),
+            method,
+            path,
+            agent,
+            requests: sum.requests,
+            ok: sum.ok,
+            server_errors: sum.server_errors,
+            held_s: sum.held_us as f64 / 1e6,
+        };
+        // Each name once.
+        let (mut paths, mut agents) =
+            (HashMap::<NameId, Arc<str>>::new(), HashMap::<NameId, Arc<str>>::new());
+        for (key, sum) in sums {
+            let path = paths.entry(key.path).or_insert_with(|| self.paths.text(key.path)).clone();
+            let agent = agents.entry(key.agent).or_insert_with(|| self.agents.text(key.agent)).clone();
+            let one = holder((key.peer, key.forwarded), self.methods.name(key.method), path, agent, &sum);
+            let Client { address, peer, .. } = one.client;
+            *from.entry(peer.into()).or_insert(0) += sum.requests;
+            if peer != address {
+                *behind.entry(address.into()).or_insert(0) += sum.requests;
+            }
+            holders.push(one);
+        }
+        if let Some(census) = past {
+            for held in census.holders() {
+                holders.push(holder(
+                    (held.peer, held.forwarded),
+                    held.method.into(),
+                    held.path,
+                    held.agent,
+                    &held.sum,
+                ));
+            }
+            census.origins().for_each(|(prefix, requests)| *from.entry(prefix).or_insert(0) += requests);
+            census.forwarded().for_each(|(prefix, requests)| *behind.entry(prefix).or_insert(0) += requests);
+        }
+        let [from, behind] = [from, behind].map(|origins| {
+            let mut all: Vec<(Prefix, u32)> = origins.into_iter().collect();
+            all.sort_unstable();
+            all
+        });
         // Sorted by everything, so that equal input gives equal output.
         holders.sort_unstable_by(|a, b| {
-            (b.requests, a.client.peer, a.client.address, &a.method, &a.path).cmp(&(
+            (b.requests, a.client.peer, a.client.address, &a.method, &a.path, &a.agent).cmp(&(
                 a.requests,
                 b.client.peer,
                 b.client.address,
                 &b.method,
                 &b.path,
+                &b.agent,
             ))
         });
         let folded = holders.len().saturating_sub(HOLDERS_MAX) as u64;
         holders.truncate(HOLDERS_MAX);
-        Side { seconds, holders, folded }
+        Side { seconds, holders, origins: from, forwarded: behind, folded }
     }
 
     /// The closed window at `at`, against what was before `onset` (or before the window, when all is as usual).
@@ -314,24 +435,26 @@ impl TrafficWatch {
         }
         let window = (slowest * 3).clamp(WINDOW_MIN, ROWS_FOR);
         let from = until.max(end - window);
-        let mut sums: HashMap<Key, Sum> = HashMap::new();
+        let mut sums = Folded::new();
         let mut clients = HashSet::new();
         for row in self.rows.iter().filter(|row| row.end >= from) {
-            sums.entry(row.key).or_default().add(row);
+            sums.entry(row.key).or_default().add(&row.sum());
             if end.since(row.end) <= MINUTE {
                 clients.insert(row.key.forwarded.unwrap_or(row.key.peer));
             }
         }
         let seconds = end.since(from).as_secs_f64().max(1.0);
-        let now = self.side(origins, sums, seconds);
+        let now = self.side(origins, sums, None, seconds);
         let recent = end - RATE_OVER.min(end.since(until).max(WIDTH));
         let rate = |value: fn(&crate::series::Bucket) -> u32| {
-            let sum: u32 = self.series.range(recent.bucket(WIDTH), end + WIDTH).map(|(_, b)| value(b)).sum();
+            let sum: u32 =
+                self.past.series.range(recent.bucket(WIDTH), end + WIDTH).map(|(_, b)| value(b)).sum();
             f64::from(sum) / end.since(recent.bucket(WIDTH)).as_secs_f64().max(1.0)
         };
-        let start = self.series.start().unwrap_or(until);
-        let line = self.series.usual(start, until).unwrap_or_default();
-        let (live_holders, queued) = view.map(|view| holders_of(view, origins)).unwrap_or_default();
+        let start = self.past.series.start().unwrap_or(until);
+        let line = self.past.series.usual(start, until).unwrap_or_default();
+        let (live_holders, queued) =
+            view.map(|view| holders_of(view, origins, &self.paths)).unwrap_or_default();
         let usual = self.usual.as_ref().expect("made above when it was missing");
         // A history that is itself an outage is nobody's usual; then nothing is known, and that is said.
         let sick = quiet && is_sick(&usual.side);
@@ -350,6 +473,7 @@ impl TrafficWatch {
             onset,
             last_line: self.newest,
             held_peak: self
+                .past
                 .series
                 .range((end - PEAK_OVER).max(until), end + WIDTH)
                 .map(|(_, b)| b.held_us as f64 / 1e6 / WIDTH.as_secs_f64())
@@ -362,7 +486,7 @@ impl TrafficWatch {
     pub(crate) fn rates(&self, at: Time) -> [(&'static str, f64); 3] {
         let to = at.bucket(WIDTH);
         let sum = |value: fn(&crate::series::Bucket) -> u32| -> f64 {
-            self.series.range(to - WIDTH, to).map(|(_, b)| f64::from(value(b))).sum::<f64>()
+            self.past.series.range(to - WIDTH, to).map(|(_, b)| f64::from(value(b))).sum::<f64>()
                 / WIDTH.as_secs_f64()
         };
         [
@@ -399,7 +523,7 @@ fn held_median(holders: &[Holder]) -> f64 {
 }
 
 /// The live view as holders: the busy workers, and the connections that wait for one.
-fn holders_of(view: &ServerView, origins: &Origins) -> (Vec<Holder>, Vec<Holder>) {
+fn holders_of(view: &ServerView, origins: &Origins, paths: &Names) -> (Vec<Holder>, Vec<Holder>) {
     let held = view
         .workers
         .iter()
@@ -410,7 +534,8 @@ fn holders_of(view: &ServerView, origins: &Origins) -> (Vec<Holder>, Vec<Holder>
             Some(Holder {
                 client: origins.client(peer, None),
                 method: symbols::method(w.method.as_deref().unwrap_or("").as_bytes()).into(),
-                path: symbols::template(path.as_bytes()).into(),
+                path: paths.name(path.as_bytes()),
+                agent: "".into(),
                 requests: 1,
                 ok: 0,
                 server_errors: 0,
@@ -425,6 +550,7 @@ fn holders_of(view: &ServerView, origins: &Origins) -> (Vec<Holder>, Vec<Holder>
             client: origins.client(canonical(q.peer.ip()), None),
             method: "".into(),
             path: "".into(),
+            agent: "".into(),
             requests: 1,
             ok: 0,
             server_errors: 0,

@@ -42,6 +42,7 @@ pub(crate) struct Shape {
     pub(crate) method: Option<Arc<str>>,
     pub(crate) path: Option<Arc<str>>,
     pub(crate) via: Option<Via>,
+    pub(crate) agent: Option<Arc<str>>,
 }
 
 impl Shape {
@@ -49,28 +50,32 @@ impl Shape {
         self.method.as_ref().is_none_or(|m| *m == holder.method)
             && self.path.as_ref().is_none_or(|p| *p == holder.path)
             && self.via.is_none_or(|v| v == holder.client.via)
+            && self.agent.as_ref().is_none_or(|a| *a == holder.agent)
     }
 
     fn attributes(&self) -> usize {
         usize::from(self.method.is_some())
             + usize::from(self.path.is_some())
             + usize::from(self.via.is_some())
+            + usize::from(self.agent.is_some())
     }
 
-    /// The combinations that a holder belongs to, at most three attributes.
-    fn of(holder: &Holder) -> impl Iterator<Item = Shape> {
-        (0..8u8).filter_map(|bits| {
+    /// The combinations that a holder belongs to, at most three attributes; with agents only those that have one.
+    fn of(holder: &Holder, agents: bool) -> impl Iterator<Item = Shape> {
+        (0..8u8).filter(move |bits| !agents || *bits != 7).filter_map(move |bits| {
             let method = bits & 1 != 0;
             let path = bits & 2 != 0;
             let via = bits & 4 != 0;
             // What the view does not tell is no attribute, and "there is no balancer" tells nobody apart.
             let told = (!method || !holder.method.is_empty())
                 && (!path || (!holder.path.is_empty() && &*holder.path != "*"))
-                && (!via || holder.client.via != Via::None);
+                && (!via || holder.client.via != Via::None)
+                && (!agents || (!holder.agent.is_empty() && &*holder.agent != "*"));
             told.then(|| Shape {
                 method: method.then(|| holder.method.clone()),
                 path: path.then(|| holder.path.clone()),
                 via: via.then_some(holder.client.via),
+                agent: agents.then(|| holder.agent.clone()),
             })
         })
     }
@@ -148,23 +153,26 @@ struct Usual<'a> {
     requests: f64,
     held_s: f64,
     by_address: HashMap<IpAddr, u32>,
+    /// With those whose addresses are not known one by one.
+    origins: Vec<(Prefix, u32)>,
     clients_a_minute: f64,
 }
 
 impl<'a> Usual<'a> {
     fn new(traffic: &'a Traffic) -> Usual<'a> {
+        let origins: Vec<_> = traffic.usual.origins.iter().chain(&traffic.usual.forwarded).copied().collect();
         let mut by_address: HashMap<IpAddr, u32> = HashMap::new();
-        for holder in &traffic.usual.holders {
-            *by_address.entry(holder.client.address).or_insert(0) += holder.requests;
-            if holder.client.peer != holder.client.address {
-                *by_address.entry(holder.client.peer).or_insert(0) += holder.requests;
-            }
+        for (prefix, requests) in
+            origins.iter().filter(|(prefix, _)| prefix.prefix_len() == prefix.max_prefix_len())
+        {
+            *by_address.entry(prefix.addr()).or_insert(0) += requests;
         }
         Usual {
             holders: &traffic.usual.holders,
             requests: traffic.usual.holders.iter().map(|h| f64::from(h.requests)).sum(),
             held_s: traffic.usual.holders.iter().map(|h| h.held_s).sum(),
             by_address,
+            origins,
             clients_a_minute: traffic.clients.usual,
         }
     }
@@ -183,8 +191,8 @@ impl<'a> Usual<'a> {
 
     /// The part of usual requests that came from a prefix.
     fn prefix_share(&self, prefix: &Prefix) -> f64 {
-        let hits: f64 =
-            self.by_address.iter().filter(|(a, _)| prefix.contains(*a)).map(|(_, n)| f64::from(*n)).sum();
+        let inside = self.origins.iter().filter(|(origin, _)| prefix.contains(origin));
+        let hits: f64 = inside.map(|(_, requests)| f64::from(*requests)).sum();
         hits / self.requests.max(1.0)
     }
 }
@@ -193,8 +201,10 @@ impl<'a> Usual<'a> {
 pub(crate) fn attribute(situation: &Situation, traffic: &Traffic) -> (Option<Group>, Option<Spread>) {
     let usual = Usual::new(traffic);
     let (live_view, log_view) = (live_view(traffic), log_view(traffic));
-    let live = live_view.as_ref().and_then(|view| best(situation, view, &usual));
-    let logged = log_view.as_ref().and_then(|view| best(situation, view, &usual));
+    // Who floods chooses any agent, so it tells only where all else is as usual: random paths, many networks.
+    let sharpest =
+        |view| best(situation, view, &usual, false).or_else(|| best(situation, view, &usual, true));
+    let (live, logged) = (live_view.as_ref().and_then(sharpest), log_view.as_ref().and_then(sharpest));
     if live.is_none() && logged.is_none() {
         let views = [live_view, log_view];
         return (None, views.iter().flatten().find_map(|view| spread(situation, view, &usual)));
@@ -233,7 +243,9 @@ fn spread(situation: &Situation, view: &View<'_>, usual: &Usual<'_>) -> Option<S
         if situation.balancers.contains(&holder.client.address) {
             continue;
         }
-        for shape in Shape::of(holder).filter(|s| s.method.is_some() && s.path.is_some() && s.via.is_none()) {
+        for shape in
+            Shape::of(holder, false).filter(|s| s.method.is_some() && s.path.is_some() && s.via.is_none())
+        {
             let entry = shapes.entry(shape).or_default();
             entry.0 += weight;
             entry.1.insert(holder.client.address);
@@ -286,10 +298,10 @@ fn log_view(traffic: &Traffic) -> Option<View<'_>> {
 }
 
 /// The combination whose networks cover most of what is held.
-fn best(situation: &Situation, view: &View<'_>, usual: &Usual<'_>) -> Option<Group> {
+fn best(situation: &Situation, view: &View<'_>, usual: &Usual<'_>, agents: bool) -> Option<Group> {
     let mut weights: BTreeMap<Shape, f64> = BTreeMap::new();
     for (holder, weight) in &view.rows {
-        for shape in Shape::of(holder) {
+        for shape in Shape::of(holder, agents) {
             *weights.entry(shape).or_insert(0.0) += weight;
         }
     }
@@ -440,7 +452,7 @@ fn narrow(group: &mut Group, view: &View<'_>, usual: &Usual<'_>) {
         rows.iter().filter(|(h, _)| shape.matches(h)).map(|(_, w)| w).sum::<f64>() >= 0.95 * total
     };
     let Some((sample, _)) = rows.iter().max_by(|a, b| a.1.total_cmp(&b.1)).copied() else { return };
-    let singles = Shape::of(sample).filter(|s| s.attributes() == 1);
+    let singles = Shape::of(sample, false).filter(|s| s.attributes() == 1);
     for single in singles {
         // "authority" is what every CONNECT asks for: it adds nothing to the method.
         let adds =

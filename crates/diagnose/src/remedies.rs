@@ -168,12 +168,18 @@ fn left(used: f64, group: &Group) -> f64 {
 /// The usual clients that a packet filter would hit: those whose TCP peer it drops.
 fn collateral(picture: &Picture<'_>, drops: impl Fn(&IpAddr) -> bool) -> Collateral {
     let Some(traffic) = picture.traffic else { return Collateral::default() };
-    let mut all: HashSet<IpAddr> = HashSet::new();
-    let mut hit: HashSet<IpAddr> = HashSet::new();
-    for holder in &traffic.usual.holders {
-        all.insert(holder.client.address);
+    let mut all: HashSet<Prefix> = HashSet::new();
+    let mut hit: HashSet<Prefix> = HashSet::new();
+    for holder in traffic.usual.holders.iter().filter(|holder| !holder.client.address.is_unspecified()) {
+        all.insert(holder.client.address.into());
         if drops(&holder.client.peer) {
-            hit.insert(holder.client.address);
+            hit.insert(holder.client.address.into());
+        }
+    }
+    // Those who are not known with what they asked for.
+    for (origin, _) in &traffic.usual.origins {
+        if all.insert(*origin) && drops(&origin.addr()) {
+            hit.insert(*origin);
         }
     }
     Collateral { usual_clients_hit: hit.len() as u64, of: all.len() as u64 }

@@ -41,6 +41,7 @@ fn holder(
         client: Client { address: ip(client), peer: via.1.unwrap_or(ip(client)), via: via.0 },
         method: request.0.into(),
         path: request.1.into(),
+        agent: "".into(),
         requests,
         ok: requests,
         server_errors: 0,
@@ -149,8 +150,8 @@ fn closed(mix: Mix) -> Situation {
     situation.kernel.oom_count = mix.oom;
     situation.traffic.push(Traffic {
         service: "apache".into(),
-        now: Side { seconds: 60.0, holders: mix.now, folded: 0 },
-        usual: Side { seconds: 200.0, holders: mix.usual, folded: 0 },
+        now: side(60.0, mix.now),
+        usual: side(200.0, mix.usual),
         live: mix.live,
         queued: Vec::new(),
         requests: mix.requests,
@@ -329,4 +330,13 @@ fn a_login_in_the_attackers_network_keeps_the_network_open() {
     let diagnosis = diagnose(&situation);
     let culprits: Vec<&str> = diagnosis.findings[0].culprits.iter().map(|c| c.value.as_str()).collect();
     assert_eq!(culprits, ["198.51.100.10", "198.51.100.11", "198.51.100.12", "198.51.100.13"]);
+}
+
+/// One side of the traffic, with where it came from.
+fn side(seconds: f64, holders: Vec<Holder>) -> Side {
+    let direct = |h: &&Holder| h.client.peer == h.client.address;
+    let origins = holders.iter().map(|h| (h.client.peer.into(), h.requests)).collect();
+    let forwarded =
+        holders.iter().filter(|h| !direct(h)).map(|h| (h.client.address.into(), h.requests)).collect();
+    Side { seconds, holders, origins, forwarded, folded: 0 }
 }

@@ -24,8 +24,8 @@ pub struct Blamed {
     pub first: Time,
     /// When for the last time.
     pub last: Time,
-    /// The numbers of the first lines that count, from 1.
-    pub lines: Vec<u64>,
+    /// The first lines that count: which log, from 0, and the number of the line in it, from 1.
+    pub lines: Vec<(usize, u64)>,
 }
 
 /// How much came from an address or a network.

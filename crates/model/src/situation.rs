@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct Holder {
     pub method: Arc<str>,
     /// For which path without query, as a template. A stranger's text, cut to 256 bytes.
     pub path: Arc<str>,
+    /// With which user agent. A stranger's text, cut to 256 bytes; empty where it is not known, `*` for one of many.
+    pub agent: Arc<str>,
     /// How many requests.
     pub requests: u32,
     /// How many of them were answered with a status below 400.
@@ -56,6 +58,11 @@ pub struct Side {
     pub seconds: f64,
     /// Who held what.
     pub holders: Vec<Holder>,
+    /// The TCP peers that requests came from: addresses, and networks with what came from those in them that are not
+    /// known one by one.
+    pub origins: Vec<(Prefix, u32)>,
+    /// In the same way the clients behind proxies.
+    pub forwarded: Vec<(Prefix, u32)>,
     /// Holders that were folded into wider ones because there were too many.
     pub folded: u64,
 }

@@ -46,6 +46,9 @@ pub enum Error {
         /// What would be right.
         expected: &'static str,
     },
+    /// Without a message there is nothing to read.
+    #[error("the format has no message; %M would be right")]
+    NoMessage,
     /// A format string is at most this long, so that compiling is bounded.
     #[error("the format is {len} bytes long; at most {} are allowed", crate::FORMAT_BYTES_MAX)]
     TooLong {
@@ -58,7 +61,7 @@ fn nearest(name: &str) -> String {
     formats::names()
         .into_iter()
         .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
-        .filter(|(distance, _)| *distance <= 3)
+        .filter(|(distance, _)| *distance <= 3 && *distance < name.len())
         .min()
         .map_or(String::new(), |(_, known)| format!(" (did you mean {known}?)"))
 }

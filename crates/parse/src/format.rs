@@ -46,7 +46,8 @@ impl Clone for Inner {
 
 impl Format {
     /// From what a person wrote behind `--log FILE=`: a format's id (`php-fpm`), a nickname (`combined`), a LogFormat
-    /// string (with `%`), a log_format string (with `$`), or the names of a JSON log's fields (`json:time=ts,client=ip`).
+    /// string (with `%`), an ErrorLogFormat string (with `%M`), a log_format string (with `$`), or the names of a JSON
+    /// log's fields (`json:time=ts,client=ip`).
     pub fn from_name_or_string(text: &str, clock: &Clock) -> Result<Format, Error> {
         let text = text.trim();
         for unit in ALL {
@@ -63,6 +64,8 @@ impl Format {
             bounded(text)?;
             let reader = json_access::JsonReader::mapped(mapping)?;
             Ok(Format::records(json_access::UNIT.id, Box::new(reader), clock).called(text))
+        } else if apache_error::is_error_format(text) {
+            Format::apache_error(text, clock)
         } else if text.contains('%') {
             Format::apache(text, false, clock)
         } else if text.contains('$') {
@@ -77,6 +80,12 @@ impl Format {
     pub fn apache(string: &str, remoteip: bool, clock: &Clock) -> Result<Format, Error> {
         bounded(string)?;
         Ok(Format::access("apache-access", string, apache_access::compile(string, remoteip)?, clock))
+    }
+
+    /// From an Apache `ErrorLogFormat` string.
+    pub fn apache_error(string: &str, clock: &Clock) -> Result<Format, Error> {
+        bounded(string)?;
+        apache_error::UNIT.compile(string, clock)
     }
 
     /// From an nginx `log_format` string. With `realip` (the realip module is active) `$remote_addr` is whom a trusted
@@ -99,7 +108,9 @@ impl Format {
                 Some(Format::nginx(string, source.remoteip, clock))
             }
             (LogRole::Access, ..) => None,
-            (LogRole::Error, LogDialect::Apache, _) => Some(apache_error::UNIT.compile("", clock)),
+            (LogRole::Error, LogDialect::Apache, string) => {
+                Some(Format::apache_error(string.unwrap_or_default(), clock))
+            }
             (LogRole::Error, LogDialect::Nginx, _) => Some(nginx_error::UNIT.compile("", clock)),
             (LogRole::Error, LogDialect::PhpFpm, _) => Some(php_fpm::UNIT.compile("", clock)),
             (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => Some(kernel::UNIT.compile("", clock)),
@@ -141,10 +152,19 @@ impl Format {
         self
     }
 
+    /// It was made from this format string.
+    pub(crate) fn written(mut self, string: &str) -> Format {
+        self.way = string.to_owned();
+        self
+    }
+
     /// What the line says; `None` if it is not of this format. The line may carry its line ending.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let line = bare_line(line);
+        let line = match &self.inner {
+            Inner::Records(reader) if reader.keeps_returns() => line.strip_suffix(b"\n").unwrap_or(line),
+            _ => bare_line(line),
+        };
         let dates = &mut self.dates;
         // One variable for all that is returned, so that a request is written to where the caller has room for it.
         let mut event = None;
@@ -253,8 +273,8 @@ pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
             }
             let score = (fit, named, format.width(), format.named);
             if fit > 0 && best.as_ref().is_none_or(|(known, _)| score > *known) {
-                // That names were seen in the sample is worth keeping.
-                best = Some((score, reader));
+                // That names were seen in the sample is worth keeping; where in a record it ended is not.
+                best = Some((score, reader.clone()));
             }
         }
     }
@@ -295,6 +315,7 @@ mod tests {
         check(LogRole::Access, Nginx, Some("$msec $status"), "nginx-access ($msec $status)");
         check(LogRole::Access, Unknown, None, "sniff");
         check(LogRole::Error, Apache, None, "apache-error");
+        check(LogRole::Error, Apache, Some("[%t] %M"), "apache-error ([%t] %M)");
         check(LogRole::Error, Nginx, None, "nginx-error");
         check(LogRole::Error, PhpFpm, None, "php-fpm");
         check(LogRole::Kernel, Unknown, None, "kernel");

@@ -13,6 +13,7 @@ mod error;
 mod format;
 pub mod formats;
 mod http;
+mod journal;
 mod json;
 mod plan;
 mod rfc5424;

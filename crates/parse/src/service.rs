@@ -11,6 +11,7 @@ use toban_model::event::{Act, Event, Offence, ServiceLine};
 
 use crate::scan::{address, number};
 use crate::syslog::Head;
+use crate::window::find_far;
 
 /// What a message says, beyond its text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,7 @@ impl<'a> Said<'a> {
     }
 
     /// The event of a line with this head.
+    #[inline]
     pub(crate) fn by(self, service: &'a [u8], head: &Head<'a>) -> Event<'a> {
         Event::Service(ServiceLine {
             time: head.time,
@@ -60,6 +62,42 @@ impl<'a> Said<'a> {
     }
 }
 
+/// When an offence counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Counts {
+    Always,
+    /// It sums up what ends, which may have been counted while it went on.
+    UnlessToldBefore,
+}
+
+/// Those of whom an offence was counted already, each by a number of its own: a process, a session. One is forgotten
+/// when another with the same low bits counts one; then an attempt may count twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Told(Box<[u32; 256]>);
+
+impl Default for Told {
+    fn default() -> Told {
+        Told(Box::new([0; 256]))
+    }
+}
+
+impl Told {
+    /// Remembers an offence, or takes one away that was counted before.
+    #[inline]
+    pub(crate) fn weigh(&mut self, said: &mut Said<'_>, counts: Counts, who: Option<u32>) {
+        let Some(who) = who else { return };
+        let place = &mut self.0[who as usize % 256];
+        match counts {
+            Counts::Always if matches!(said.act, Act::Offence(_)) => *place = who,
+            Counts::UnlessToldBefore if *place == who => {
+                *place = 0;
+                (said.act, said.times) = (Act::Other, 1);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What stands before and behind the last space.
 pub(crate) fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b' ', text) {
@@ -70,7 +108,7 @@ pub(crate) fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// What stands before and behind the first space.
 pub(crate) fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b' ', text) {
+    match find_far(text, b' ') {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (text, b""),
     }

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use toban_model::Time;
 
 use crate::scan::{Scan, micros_of_fraction, number, two};
+use crate::window::Head;
 
 /// What a line's date needs when it does not say it: the zone, and the year by what is now.
 #[derive(Clone, Debug)]
@@ -109,15 +110,54 @@ pub(crate) fn offset(bytes: &[u8]) -> Option<i32> {
 #[derive(Clone, Debug)]
 pub(crate) struct Dates {
     clock: Clock,
-    /// The date to the minute and the offset of the last common-log-format stamp, and the epoch seconds they mean.
-    clf: ([u64; 3], u64, i64),
+    /// `22/Nov/2026:01:23:` and ` +0000`.
+    clf: Memo<4>,
+    /// `2026-11-22T01:23:` and `+09:00`.
+    iso: Memo<4>,
+    /// `Nov 22 01:23:`
+    syslog: Memo<2>,
     /// The last local minute (as if UTC) and the epoch seconds it means.
     local: Option<(i64, i64)>,
 }
 
+/// The last minute as it was written, in pieces as wide as a register, which may overlap; and the epoch seconds at which
+/// it starts.
+#[derive(Clone, Debug, Default)]
+struct Memo<const N: usize>(Option<([u64; N], i64)>);
+
+impl<const N: usize> Memo<N> {
+    #[inline(always)]
+    fn start(&self, written: [u64; N]) -> Option<i64> {
+        self.0.filter(|(known, _)| *known == written).map(|(_, start)| start)
+    }
+
+    fn keep(&mut self, written: [u64; N], start: i64) -> i64 {
+        self.0 = Some((written, start));
+        start
+    }
+}
+
+/// Eight bytes of a stamp.
+#[inline(always)]
+fn word<const N: usize>(stamp: &[u8; N], at: usize) -> u64 {
+    stamp[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A second of a minute that starts at these epoch seconds; 60 is a leap second.
+#[inline(always)]
+fn second_of(start: i64, second: u8) -> Option<i64> {
+    (second <= 60).then_some((start + i64::from(second)) * 1_000_000)
+}
+
 impl Dates {
     pub(crate) fn new(clock: &Clock) -> Self {
-        Dates { clock: clock.clone(), clf: ([0; 3], 0, 0), local: None }
+        Dates {
+            clock: clock.clone(),
+            clf: Memo::default(),
+            iso: Memo::default(),
+            syslog: Memo::default(),
+            local: None,
+        }
     }
 
     pub(crate) fn set_clock(&mut self, clock: &Clock) {
@@ -127,15 +167,13 @@ impl Dates {
     /// `22/Nov/2026:01:23:44 +0000`, which is always 26 bytes.
     #[inline]
     pub(crate) fn clf(&mut self, bytes: &[u8; 26]) -> Option<i64> {
-        // In pieces as wide as a register, two of which overlap.
-        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        let minute = [word(0)?, word(8)?, word(10)?];
-        let rest = word(18)?;
-        if minute != self.clf.0 || rest >> 16 != self.clf.1 {
-            self.clf = (minute, rest >> 16, clf_minute(bytes)?);
-        }
-        let second = two(&bytes[18..20])?;
-        (second <= 60).then(|| (self.clf.2 + i64::from(second)) * 1_000_000)
+        let (second_and_zone, minute) = (word(bytes, 18), [word(bytes, 0), word(bytes, 8), word(bytes, 10)]);
+        let written = [minute[0], minute[1], minute[2], second_and_zone >> 16];
+        let start = match self.clf.start(written) {
+            Some(start) => start,
+            None => self.clf.keep(written, clf_minute(bytes)?),
+        };
+        second_of(start, two(&bytes[18..20])?)
     }
 
     /// A local date in the clock's zone. Of an hour that comes twice it is the first, of one that does not come the
@@ -162,26 +200,23 @@ impl Dates {
         Some(Time::from_micros((start + second) * 1_000_000 + i64::from(civil.micros)))
     }
 
-    /// A local date without a year: the last such date that is not after now (by more than a day, for clocks that
-    /// disagree and zones that are wrong).
-    pub(crate) fn local_without_year(&mut self, mut civil: Civil) -> Option<Time> {
+    /// A local date without a year: the last such date whose minute does not begin after now (by more than a day, for
+    /// clocks that disagree and zones that are wrong).
+    pub(crate) fn local_without_year(&mut self, civil: Civil) -> Option<Time> {
         let latest = self.clock.now.as_micros().saturating_add(86_400_000_000);
         // Within what a calendar can say, whatever clock was given.
         let this_year = (1970 + latest / 86_400_000_000 * 400 / 146_097).clamp(1, 9998) as i32;
         // 29 February may be eight years back.
-        for year in (this_year - 8..=this_year + 1).rev() {
-            civil.year = year;
-            if let Some(time) = self.local(&civil)
-                && time.as_micros() <= latest
-            {
-                return Some(time);
-            }
-        }
-        None
+        let minute = (this_year - 8..=this_year + 1).rev().find_map(|year| {
+            self.local(&Civil { year, second: 0, micros: 0, ..civil })
+                .filter(|time| time.as_micros() <= latest)
+        })?;
+        let second = second_of(0, civil.second)?;
+        Some(Time::from_micros(minute.as_micros() + second + i64::from(civil.micros)))
     }
 }
 
-/// At the minute where the memo of `Dates::clf` starts.
+/// Where the minute of a common-log-format stamp starts.
 #[cold]
 fn clf_minute(bytes: &[u8; 26]) -> Option<i64> {
     let shaped = bytes[2] == b'/' && bytes[6] == b'/' && bytes[20] == b' ';
@@ -201,46 +236,108 @@ fn clf_minute(bytes: &[u8; 26]) -> Option<i64> {
     Some(civil.utc_secs()? - i64::from(offset(&bytes[21..26])?))
 }
 
-/// `01:23:44` with an optional fraction (`.` or `,`): hour, minute, second, microseconds.
+/// `01:23:44`, the hour padded with a zero or a space, with an optional fraction (`.` or `,`): hour, minute, second,
+/// microseconds.
 pub(crate) fn time_of_day(scan: &mut Scan<'_>) -> Option<(u8, u8, u8, u32)> {
     let [hour @ .., b':'] = scan.take(3)? else { return None };
     let [minute @ .., b':'] = scan.take(3)? else { return None };
     let second = scan.take(2)?;
-    let mut micros = 0;
-    if let [b'.' | b',', rest @ ..] = scan.rest {
-        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-        micros = micros_of_fraction(&rest[..digits])?;
-        scan.rest = &rest[digits..];
+    Some((day_padded(hour)?, two(minute)?, two(second)?, fraction(scan)))
+}
+
+/// `.123456` or `,123` if it is there, in microseconds.
+#[inline]
+fn fraction(scan: &mut Scan<'_>) -> u32 {
+    let [b'.' | b',', rest @ ..] = scan.rest else { return 0 };
+    // Six digits and no seventh, as syslog daemons write it.
+    if rest.get(6).is_some_and(|byte| !byte.is_ascii_digit())
+        && let Some(micros) = (Head { rest, len: 6 }).number()
+    {
+        scan.rest = &rest[6..];
+        return micros as u32;
     }
-    Some((two(hour)?, two(minute)?, two(second)?, micros))
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, rest) = rest.split_at(digits);
+    scan.rest = rest;
+    micros_of_fraction(digits).unwrap_or(0)
 }
 
 /// `2026-11-22T01:23:44.123456+09:00`, also with a space for the `T` and without fraction or offset.
 pub(crate) fn iso(scan: &mut Scan<'_>, dates: &mut Dates) -> Option<Time> {
+    let (stamp, rest) = scan.rest.split_first_chunk::<19>()?;
+    scan.rest = rest;
+    let micros = fraction(scan);
+    let zone = scan.take(match scan.rest {
+        [b'Z', ..] => 1,
+        [b'+' | b'-', _, _, b':', ..] => 6,
+        [b'+' | b'-', ..] => 5,
+        _ => 0,
+    })?;
+    let mut zone_word = [0; 8];
+    zone_word[..zone.len()].copy_from_slice(zone);
+    let written = [word(stamp, 0), word(stamp, 8), word(stamp, 9), u64::from_le_bytes(zone_word)];
+    let start = match dates.iso.start(written) {
+        Some(start) => start,
+        None => {
+            let start = iso_minute(stamp, zone, dates)?;
+            dates.iso.keep(written, start)
+        }
+    };
+    Some(Time::from_micros(second_of(start, two(&stamp[17..])?)? + i64::from(micros)))
+}
+
+/// Where the minute of an ISO stamp starts.
+#[cold]
+fn iso_minute(stamp: &[u8; 19], zone: &[u8], dates: &mut Dates) -> Option<i64> {
+    let mut scan = Scan::new(stamp);
     let [year @ .., b'-'] = scan.take(5)? else { return None };
     let [month @ .., b'-'] = scan.take(3)? else { return None };
     let [day @ .., b'T' | b' '] = scan.take(3)? else { return None };
     let (year, month, day) = (number(year)? as i32, two(month)?, two(day)?);
-    let (hour, minute, second, micros) = time_of_day(scan)?;
-    let civil = Civil { year, month, day, hour, minute, second, micros };
-    let zone = match scan.rest {
-        [b'Z', ..] => 1,
-        [b'+' | b'-', _, _, b':', ..] => 6,
-        [b'+' | b'-', ..] => 5,
-        _ => return dates.local(&civil),
-    };
-    let east = offset(scan.take(zone)?)?;
-    Some(Time::from_micros((civil.utc_secs()? - i64::from(east)) * 1_000_000 + i64::from(micros)))
+    let (hour, minute, ..) = time_of_day(&mut scan)?;
+    let civil = Civil { year, month, day, hour, minute, second: 0, micros: 0 };
+    match zone {
+        [] => Some(dates.local(&civil)?.as_micros() / 1_000_000),
+        zone => Some(civil.utc_secs()? - i64::from(offset(zone)?)),
+    }
 }
 
 /// `Nov 22 01:23:44`, the day padded with a space; no year, no zone.
 pub(crate) fn syslog(scan: &mut Scan<'_>, dates: &mut Dates) -> Option<Time> {
+    let padded;
+    let (stamp, rest) = match scan.rest.split_first_chunk::<15>()? {
+        // Some do not pad the day: `Nov 2 01:23:44`.
+        ([a, b, c, b' ', day, b' ', time @ ..], _) => {
+            let [h1, h2, c1, m1, m2, c2, s1, s2, _] = *time;
+            padded = [*a, *b, *c, b' ', b' ', *day, b' ', h1, h2, c1, m1, m2, c2, s1, s2];
+            (&padded, &scan.rest[14..])
+        }
+        whole => whole,
+    };
+    scan.rest = rest;
+    let written = [word(stamp, 0), word(stamp, 5)];
+    let start = match dates.syslog.start(written) {
+        Some(start) => start,
+        None => {
+            let start = syslog_minute(stamp, dates)?;
+            dates.syslog.keep(written, start)
+        }
+    };
+    let micros = fraction(scan);
+    Some(Time::from_micros(second_of(start, two(&stamp[13..])?)? + i64::from(micros)))
+}
+
+/// Where the minute of a syslog stamp starts.
+#[cold]
+fn syslog_minute(stamp: &[u8; 15], dates: &mut Dates) -> Option<i64> {
+    let mut scan = Scan::new(stamp);
     let month = month(scan.take(3)?)?;
     scan.literal(b" ")?;
     let day = day_padded(scan.take(2)?)?;
     scan.literal(b" ")?;
-    let (hour, minute, second, micros) = time_of_day(scan)?;
-    dates.local_without_year(Civil { year: 0, month, day, hour, minute, second, micros })
+    let (hour, minute, ..) = time_of_day(&mut scan)?;
+    let civil = Civil { year: 0, month, day, hour, minute, second: 0, micros: 0 };
+    Some(dates.local_without_year(civil)?.as_micros() / 1_000_000)
 }
 
 /// `Sun Nov 22 01:24:04.168259 2026`, local time: C's `ctime`, with Apache's fraction.
@@ -322,6 +419,7 @@ mod tests {
         };
         check("2026-11-22T02:00:00Z", "Nov 22 01:23:44 web1", "2026-11-22T01:23:44Z");
         check("2026-11-22T02:00:00Z", "Nov  2 01:23:44 web1", "2026-11-02T01:23:44Z");
+        check("2026-11-22T02:00:00Z", "Nov 2 01:23:44 web1", "2026-11-02T01:23:44Z");
         check("2026-11-22T02:00:00Z", "Dec 31 23:59:59 web1", "2025-12-31T23:59:59Z");
         check("2026-12-31T23:59:00Z", "Jan  1 00:00:10 web1", "2027-01-01T00:00:10Z");
         check("2026-11-22T02:00:00Z", "Feb 29 00:00:00 web1", "2024-02-29T00:00:00Z");
@@ -342,5 +440,68 @@ mod tests {
         check("Sun Oct 25 02:30:00 2026", "2026-10-25T00:30:00Z");
         check("Sun Mar 29 02:30:00 2026", "2026-03-29T01:30:00Z");
         check("Sat Dec 31 23:59:60 2016", "2016-12-31T23:00:00Z");
+    }
+
+    /// Second by second over the ends of minutes, years, summer and winter, with stamps of other minutes between.
+    #[test]
+    fn what_is_remembered_changes_nothing() {
+        let rule = "CET-1CEST,M3.5.0,M10.5.0/3";
+        let zone = TimeZone::posix(rule).unwrap();
+        let mut dates = dates("2027-03-29T00:00:00Z", rule);
+        let mut check = |kind: &str, text: &str, expected: jiff::Timestamp| {
+            let bytes = text.as_bytes();
+            let time = match kind {
+                "clf" => dates.clf(bytes.try_into().unwrap()).map(Time::from_micros),
+                "iso" => iso(&mut Scan::new(bytes), &mut dates),
+                _ => syslog(&mut Scan::new(bytes), &mut dates),
+            };
+            assert_eq!(show(time), expected.to_string(), "{text}");
+        };
+        let turns =
+            ["2026-10-25T00:59:00Z", "2026-12-31T22:59:00Z", "2027-03-01T22:59:30Z", "2027-03-28T00:59:00Z"];
+        for turn in turns {
+            let turn: jiff::Timestamp = turn.parse().unwrap();
+            for second in 0..150 {
+                for away in [0, -3600, -86_400 * 40] {
+                    let micros = (second * 104_729 + 7) % 1_000_000;
+                    let whole = turn.checked_add(jiff::SignedDuration::from_secs(second + away)).unwrap();
+                    let finer = whole.checked_add(jiff::SignedDuration::from_micros(micros)).unwrap();
+                    let there = finer.to_zoned(zone.clone());
+                    let show = |format: &str| there.strftime(format).to_string();
+                    check("clf", &show("%d/%b/%Y:%H:%M:%S %z"), whole);
+                    check("iso", &show("%Y-%m-%dT%H:%M:%S.%6f%:z web1"), finer);
+                    check("iso", &show("%Y-%m-%dT%H:%M:%S%z"), whole);
+                    check("iso", &finer.to_string(), finer);
+                    // Without an offset, of an hour that comes twice it is the first.
+                    let first = |date: DateTime| zone.to_ambiguous_timestamp(date).compatible().unwrap();
+                    let date = there.datetime();
+                    check("iso", &show("%Y-%m-%d %H:%M:%S,%6f x"), first(date));
+                    check(
+                        "syslog",
+                        &show("%b %e %H:%M:%S web1"),
+                        first(date.with().subsec_nanosecond(0).build().unwrap()),
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn seconds_are_looked_at_whatever_is_remembered() {
+        let mut dates = dates("2026-11-22T02:00:00Z", "UTC0");
+        for (second, fits) in
+            [("59", true), ("60", true), ("61", false), ("5 ", false), ("x1", false), ("00", true)]
+        {
+            let clf = format!("22/Nov/2026:01:23:{second} +0000");
+            assert_eq!(dates.clf(clf.as_bytes().try_into().unwrap()).is_some(), fits, "{clf}");
+            for (text, read) in [
+                (format!("2026-11-22T01:23:{second}Z"), iso as fn(&mut Scan<'_>, &mut Dates) -> Option<Time>),
+                (format!("Nov 22 01:23:{second} web1"), syslog),
+            ] {
+                assert_eq!(read(&mut Scan::new(text.as_bytes()), &mut dates).is_some(), fits, "{text}");
+            }
+        }
+        // A hole in a file is no date.
+        assert_eq!(dates.clf(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0044\0\0\0\0\0\0"), None);
     }
 }

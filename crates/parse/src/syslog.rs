@@ -1,12 +1,12 @@
 //! The head that syslog daemons put before a line: BSD's (RFC 3164), the same with an ISO stamp (rsyslog's file format),
 //! and the head of RFC 5424; each with or without a priority in front. What `journalctl` prints looks the same.
 
-use memchr::memchr;
 use toban_model::Time;
 
 use crate::rfc5424;
 use crate::scan::{Scan, number};
 use crate::stamp::{self, Dates};
+use crate::window::{self, find, find_far};
 
 /// `Nov 22 01:23:44 web1 haproxy[123]: ` or `2026-11-22T01:23:44.123456+09:00 web1 kernel: `.
 pub(crate) struct Head<'a> {
@@ -47,7 +47,7 @@ pub(crate) fn head<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Head<'a>> {
 
 /// The first word, and what follows it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr(b' ', text) {
+    match find_far(text, b' ') {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (text, b""),
     }
@@ -56,8 +56,9 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
 /// `sshd[123]` or `sshd`.
 fn with_pid(tag: &[u8]) -> (&[u8], Option<u32>) {
     let bracketed = tag.strip_suffix(b"]").and_then(|tag| {
-        let bracket = memchr(b'[', tag)?;
-        Some((&tag[..bracket], u32::try_from(number(&tag[bracket + 1..])?).ok()))
+        let bracket = find(tag, b'[')?;
+        let digits = window::Head { rest: &tag[bracket + 1..], len: tag.len() - bracket - 1 };
+        Some((&tag[..bracket], u32::try_from(digits.number()?).ok()))
     });
     bracketed.unwrap_or((tag, None))
 }

@@ -95,7 +95,17 @@ impl<'a> Head<'a> {
     pub(crate) fn micros(self, unit_us: u64) -> Option<u64> {
         match unit_us {
             1 => self.number(),
-            1_000_000 => decimal_micros(self.text()),
+            1_000_000 => match self.text() {
+                // To the millisecond, as nginx has it.
+                [whole @ .., b'.', a, b, c]
+                    if a.is_ascii_digit() && b.is_ascii_digit() && c.is_ascii_digit() =>
+                {
+                    let millis = u64::from(a - b'0') * 100 + u64::from(b - b'0') * 10 + u64::from(c - b'0');
+                    let whole = Head { rest: self.rest, len: whole.len() }.number()?;
+                    whole.checked_mul(1_000_000)?.checked_add(millis * 1000)
+                }
+                text => decimal_micros(text),
+            },
             _ => {
                 let millionths = u128::from(decimal_micros(self.text())?);
                 u64::try_from(millionths * u128::from(unit_us) / 1_000_000).ok()
@@ -269,4 +279,116 @@ fn v4(chunk: &[u8; V4_WINDOW], len: usize) -> Option<Ipv4Addr> {
         return None;
     }
     Some(Ipv4Addr::from(((octets | octets >> 24) as u32).to_le_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    /// All places where a window can end, and all places where something can stand in it.
+    #[test]
+    fn bytes_and_quotes_are_found_wherever_they_stand() {
+        for len in 0..70 {
+            for at in 0..len {
+                let mut text = vec![b'a'; len];
+                text[at] = b'"';
+                for end in at..len {
+                    let found = Some(at).filter(|at| *at < end);
+                    assert_eq!(find(&text[..end], b'"'), found, "{at} in {end}");
+                    assert_eq!(find_far(&text[..end], b'"'), found, "{at} in {end}");
+                    assert_eq!(unescaped_quote(&text[..end]), found, "{at} in {end}");
+                }
+                // Behind each number of backslashes, and before another quote.
+                for slashes in 0..=at.min(5) {
+                    text[at - slashes..at].fill(b'\\');
+                    assert_eq!(unescaped_quote(&text), (slashes % 2 == 0).then_some(at));
+                    let next = (slashes % 2 == 0).then_some(at).or(Some(len));
+                    assert_eq!(unescaped_quote(&[&text[..], b"\""].concat()), next);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn literals_of_any_length() {
+        let text = b"\" [] - \"0123456789";
+        for len in 0..text.len() {
+            let literal = Literal::new(&text[..len]);
+            for end in 0..=text.len() {
+                assert_eq!(
+                    literal.strip(&text[..end]),
+                    text[..end].strip_prefix(&text[..len]),
+                    "{len} of {end}"
+                );
+            }
+            let mut other = *text;
+            for at in 0..text.len() {
+                other[at] ^= 1;
+                assert_eq!(literal.strip(&other).is_some(), at >= len, "{len}, {at} differs");
+                other[at] ^= 1;
+            }
+            let hidden = [b"\" x[\" [x", &text[..]].concat();
+            let found = (0..hidden.len()).find(|at| hidden[*at..].starts_with(&text[..len]));
+            assert_eq!(literal.find(&hidden), found.filter(|_| len > 0), "{len}");
+        }
+    }
+
+    #[test]
+    fn numbers_wherever_they_end() {
+        let numbers =
+            "0|7|42|007|1234|99999|123456|1234567|99999999|123456789||-|1 2|12a4|:5|/1|\u{b2}".split('|');
+        for text in numbers {
+            let expected = if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
+            for behind in ["", " ", " 123", "0000000000", "\" \"-\" \"-\""] {
+                let rest = format!("{text}{behind}");
+                let head = Head { rest: rest.as_bytes(), len: text.len() };
+                assert_eq!(head.number(), expected, "{text} before {behind:?}");
+                assert_eq!(head.micros(1), expected, "{text} before {behind:?}");
+                assert_eq!(head.micros(1000), expected.map(|n: u64| n * 1000), "{text} before {behind:?}");
+            }
+        }
+        let micros = |text: &str| Head { rest: text.as_bytes(), len: text.len() }.micros(1_000_000);
+        assert_eq!(micros("0.243"), Some(243_000));
+        assert_eq!(micros("17"), Some(17_000_000));
+        assert_eq!(micros("12345.678"), Some(12_345_678_000));
+        assert_eq!(micros("1.5"), Some(1_500_000));
+        for text in [".243", "1.2.243", "1.24x", "-0.243", "9999999999999999.243"] {
+            assert_eq!(micros(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_octet_in_every_place() {
+        let check = |text: &str, behind: &str| {
+            // Unlike the standard library, a zero in front is read over.
+            let plain: Vec<Option<u8>> = text
+                .split('.')
+                .map(|octet| octet.parse().ok().filter(|_| octet.len() <= 3 && !octet.starts_with('+')))
+                .collect();
+            let expected = match plain[..] {
+                [Some(a), Some(b), Some(c), Some(d)] => Some(IpAddr::from([a, b, c, d])),
+                _ => None,
+            };
+            let rest = format!("{text}{behind}");
+            let address = Head { rest: rest.as_bytes(), len: text.len() }.v4();
+            assert_eq!(address.map(IpAddr::from), expected, "{text} before {behind:?}");
+        };
+        for behind in ["", " ", " - - [22/Nov/2026:01:23:44", ".1", "5", "12345678901234567890"] {
+            for octet in 0..=300 {
+                for other in ["0", "10", "255"] {
+                    check(&format!("{octet}.{other}.{other}.{other}"), behind);
+                    check(&format!("{other}.{octet}.{other}.{other}"), behind);
+                    check(&format!("{other}.{other}.{octet}.{other}"), behind);
+                    check(&format!("{other}.{other}.{other}.{octet}"), behind);
+                }
+            }
+            let others = "1.2.3|1.2.3.|.1.2.3|1..2.3|1.2.3.4.5|0192.0.2.7|192.0.2.0007|1.2.3.4 |1.2.3.-4|1.2.3.4a|\
+                007.01.002.3|1.2.3.+4|111.222.33.4444|1111.2.3.4|1.2.3:4|1,2.3.4|1.2.3.4\0|...|1.......";
+            for text in others.split('|') {
+                check(text, behind);
+            }
+        }
+    }
 }

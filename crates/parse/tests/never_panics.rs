@@ -145,3 +145,15 @@ fn long_lines() {
         read_all(&line);
     }
 }
+
+/// Each field of uncertain end is a level deeper, on a thread's small stack too.
+#[test]
+fn deep_formats() {
+    let string = format!("%t {}%h", "%{x}n ".repeat(2000));
+    let mut format = Format::from_name_or_string(&string, &clock()).unwrap();
+    let line = format!("[22/Nov/2026:01:23:44 +0000] {}192.0.2.10", "- ".repeat(2000));
+    format.parse(line.as_bytes());
+    let mut format =
+        Format::from_name_or_string(&"%u ".repeat(1000).replacen("%u", "%t", 1), &clock()).unwrap();
+    format.parse(format!("[22/Nov/2026:01:23:44 +0000] {}", "a ".repeat(999)).as_bytes());
+}

@@ -1,26 +1,34 @@
 //! The one line of flow: host and logs in, a closed [`Situation`] out. The agent, `toban why` without an agent, past
 //! moments and log files alone differ only in what is fed in here.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
+use toban_collect::history::Wanted;
 use toban_collect::kernel::KernelLog;
 use toban_collect::servers::ViewState;
-use toban_collect::tail::{LogId, Start, Tailer};
+use toban_collect::tail::{LogId, Position, Start, Tailer};
 use toban_collect::{Root, Sampler, discover, history, servers};
-use toban_detect::Watch;
+use toban_detect::{Part, Watch};
 use toban_model::event::{Event, KernelWord};
 use toban_model::{Host, LogDialect, LogRole, LogSource, Sample, Situation, Text, Time};
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::LogArg;
 use crate::config::Config;
+use crate::meter;
 
-/// Of each log the newest part of this size is read: what a slow machine takes in within the time there is.
-const HISTORY_BYTES_MAX: u64 = 256 << 20;
+/// Each thread that reads a log's past has a census of its own, some 10 MiB.
+const THREADS_MAX: usize = 2;
+/// Lines that did not fit and are shown.
+const MISFITS_SHOWN: usize = 3;
+/// How long log files alone are read: the answer comes within ten seconds.
+const LOGS_FOR: Duration = Duration::from_secs(8);
 /// Lines that a format is found from.
 pub(crate) const SNIFFED_LINES: usize = 200;
 /// Where servers log when nobody has the file open: a mounted disk, a stopped server.
@@ -42,17 +50,24 @@ pub(crate) struct Reader {
     pub(crate) lines: u64,
     pub(crate) misfits: u64,
     first_misfits: Vec<String>,
+    /// From when on it was read without a gap, from how many files, and whether time cut it short.
+    since: Option<Time>,
+    files: usize,
+    cut: bool,
 }
 
 impl Reader {
-    fn new(service: &str, source: &LogSource, clock: &Clock) -> Reader {
+    fn new(service: &str, path: &Path, format: Option<Format>) -> Reader {
         Reader {
-            path: source.path.clone(),
+            path: path.to_owned(),
             service: service.to_owned(),
-            format: Format::from_source(source, clock).and_then(Result::ok),
+            format,
             lines: 0,
             misfits: 0,
             first_misfits: Vec::new(),
+            since: None,
+            files: 0,
+            cut: false,
         }
     }
 
@@ -61,16 +76,23 @@ impl Reader {
         let format = self.format.as_ref().map_or_else(|| "?".to_owned(), Format::describe);
         let path = self.path.display();
         let (lines, misfits) = (toban_views::count(self.lines), toban_views::count(self.misfits));
+        let (mut files_en, mut files_ja) = (String::new(), String::new());
+        if self.files > 1 {
+            files_en = format!(" of {} files", self.files);
+            files_ja = format!("{} ファイル、", self.files);
+        }
         let examples: String = self.first_misfits.iter().map(|line| format!("\n    {line}")).collect();
         Text::new(
-            format!("{path}: {format}; {lines} lines, {misfits} did not fit{examples}"),
-            format!("{path}: {format}。{lines} 行のうち {misfits} 行は形式に合いませんでした{examples}"),
+            format!("{path}: {format}; {lines} lines{files_en}, {misfits} did not fit{examples}"),
+            format!(
+                "{path}: {format}。{files_ja}{lines} 行のうち {misfits} 行は形式に合いませんでした{examples}"
+            ),
         )
     }
 
     fn misfit(&mut self, line: &[u8]) {
         self.misfits += 1;
-        if self.first_misfits.len() < 3 {
+        if self.first_misfits.len() < MISFITS_SHOWN {
             self.first_misfits.push(shown(line));
         }
     }
@@ -93,6 +115,8 @@ pub(crate) struct Flow {
     until: Option<Time>,
     /// What the reader of an answer should know.
     pub(crate) notes: Vec<Text>,
+    /// Told how far a long reading is.
+    progress: Option<Arc<history::Progress>>,
 }
 
 impl Flow {
@@ -139,18 +163,13 @@ impl Flow {
                 None => None,
             };
             let path = std::path::absolute(&log.path).unwrap_or_else(|_| log.path.clone());
-            flow.readers.push(Reader {
-                path,
-                service: "web".into(),
-                format,
-                lines: 0,
-                misfits: 0,
-                first_misfits: Vec::new(),
-            });
+            flow.readers.push(Reader::new("web", &path, format));
         }
-        for reader in 0..flow.readers.len() {
-            flow.read_past(reader, Instant::now() + Duration::from_secs(60))?;
-        }
+        let deadline = Instant::now() + LOGS_FOR;
+        flow.watched(|flow| {
+            let all = flow.readers.len();
+            (0..all).try_for_each(|reader| flow.read_past(reader, share(deadline, all - reader)).map(|_| ()))
+        })?;
         if let Some(unknown) = flow.readers.iter().find(|r| r.lines > 0 && r.misfits == r.lines) {
             let path = unknown.path.display();
             let example = unknown.first_misfits.first().map_or("", String::as_str);
@@ -177,6 +196,7 @@ impl Flow {
             root,
             until,
             notes: Vec::new(),
+            progress: None,
         }
     }
 
@@ -213,15 +233,31 @@ impl Flow {
 
     /// Reads what is on disk, the newest first, and begins to follow. What cannot be read is noted, not fatal.
     pub(crate) fn read_history(&mut self, deadline: Instant) {
-        for (service, source) in self.sources() {
-            self.begin(&service, &source, deadline);
-        }
+        let mut sources = self.sources();
+        // What servers complain of is little, and tells much.
+        sources.sort_by_key(|(_, source)| source.role == LogRole::Access);
+        self.watched(|flow| {
+            let all = sources.len();
+            for (at, (service, source)) in sources.iter().enumerate() {
+                flow.begin(service, source, share(deadline, all - at));
+            }
+        });
         self.open_kernel();
+    }
+
+    /// Reads with a bar on the terminal that shows how far it is.
+    fn watched<T>(&mut self, read: impl FnOnce(&mut Flow) -> T) -> T {
+        let progress = Arc::new(history::Progress::default());
+        self.progress = Some(progress.clone());
+        let result = meter::during(&progress, || read(self));
+        self.progress = None;
+        result
     }
 
     fn begin(&mut self, service: &str, source: &LogSource, deadline: Instant) {
         let reader = self.readers.len();
-        self.readers.push(Reader::new(service, source, &self.clock));
+        let format = Format::from_source(source, &self.clock).and_then(Result::ok);
+        self.readers.push(Reader::new(service, &source.path, format));
         let start = match self.read_past(reader, deadline) {
             // Cut off for want of time: what is missed is less harm than what would be read twice.
             Ok(position) => position.map_or(Start::End, Start::At),
@@ -243,24 +279,56 @@ impl Flow {
         }
     }
 
+    /// Reads a log's past until the deadline. Returns where following begins.
     fn read_past(
         &mut self,
         reader: usize,
         deadline: Instant,
-    ) -> Result<Option<toban_collect::tail::Position>, toban_collect::Error> {
+    ) -> Result<Option<Position>, toban_collect::Error> {
         let path = self.readers[reader].path.clone();
         let root = self.root.clone();
         let now = self.clock.now;
-        let wanted = history::Wanted {
-            budget_bytes: Some(HISTORY_BYTES_MAX),
+        let sample = history::sample(&root, &path)?;
+        self.find_format(reader, &sample);
+        let Reader { service, format, .. } = &self.readers[reader];
+        let dated = RefCell::new(format.clone());
+        let time_of = |line: &[u8]| time_of(dated.borrow_mut().as_mut()?, line);
+        let newest = sample.split(|b| *b == b'\n').filter_map(time_of).max();
+        let requests = format.as_ref().is_some_and(|format| tells_of_requests(&mut format.clone(), &sample));
+        let progress = self.progress.clone();
+        let wanted = Wanted {
             deadline: Some(deadline),
-            ..history::Wanted::default()
+            time_of: &time_of,
+            progress: progress.as_deref(),
+            ..Wanted::default()
         };
-        let report = history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
-            flow.take_chunk(reader, chunk.bytes, now);
-            ControlFlow::Continue(())
-        })?;
-        let cut = report.stopped == Some(history::Stop::Deadline);
+        let report = match (format, newest) {
+            (Some(format), Some(newest)) if requests && !format.leans_on_earlier_lines() => {
+                let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+                let long_ago = newest - Part::FRESH_FOR;
+                let mut workers: Vec<Worker> =
+                    (0..threads).map(|_| Worker::new(self.watch.part(service), format)).collect();
+                let shared = Mutex::new(&mut self.watch);
+                let until = self.until;
+                let report = history::read(&root, &path, &wanted, &mut workers, |worker, chunk| {
+                    worker.take(&shared, chunk.bytes, long_ago, until, service);
+                    ControlFlow::Continue(())
+                })?;
+                let reader = &mut self.readers[reader];
+                for worker in workers {
+                    self.watch.absorb(worker.part);
+                    reader.lines += worker.lines;
+                    reader.misfits += worker.misfits;
+                    reader.first_misfits.extend(worker.first_misfits);
+                }
+                reader.first_misfits.truncate(MISFITS_SHOWN);
+                report
+            }
+            _ => history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
+                flow.take_chunk(reader, chunk.bytes, now);
+                ControlFlow::Continue(())
+            })?,
+        };
         for file in report.files.iter().filter(|f| f.problem.is_some()) {
             let problem = file.problem.as_deref().unwrap_or_default();
             let at = file.path.display();
@@ -269,29 +337,49 @@ impl Flow {
                 format!("{at} を最後まで読めませんでした: {problem}"),
             ));
         }
-        if cut {
-            let at = path.display();
-            self.notes.push(Text::new(
-                format!("the history of {at} was read only as far back as the time allowed"),
-                format!("{at} の履歴は時間内に読める範囲まで読みました"),
-            ));
+        let reader = &mut self.readers[reader];
+        reader.since = report.since;
+        reader.files = report.files.iter().filter(|file| file.part != history::Part::Nothing).count();
+        reader.cut = report.stopped == Some(history::Stop::Deadline);
+        if reader.cut {
+            self.notes.push(self.readers_reach(&path, report.since));
         }
         Ok(report.end)
     }
 
-    fn take_chunk(&mut self, reader: usize, chunk: &[u8], read: Time) {
-        let lines = || chunk.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        if self.readers[reader].format.is_none() {
-            let first: Vec<&[u8]> = lines().take(SNIFFED_LINES).collect();
-            let format = sniff(&first, &self.clock);
-            if self.readers[reader].service == "web"
-                && let Some(format) = &format
-            {
-                self.readers[reader].service = service_of(format).to_owned();
-            }
-            self.readers[reader].format = format;
+    /// How far back a log was read that was not read whole.
+    fn readers_reach(&self, path: &Path, since: Option<Time>) -> Text {
+        let at = path.display();
+        let back = since.map(|since| toban_views::moment(since, &self.clock.zone));
+        match back {
+            Some(back) => Text::new(
+                format!("{at} was read back to {back}, as far as the time allowed"),
+                format!("{at} は時間内に読める {back} までさかのぼって読みました"),
+            ),
+            None => Text::new(
+                format!("{at} was read only in part, as far as the time allowed"),
+                format!("{at} は時間内に読める範囲だけ読みました"),
+            ),
         }
-        for line in lines() {
+    }
+
+    /// Finds the format of a log from its lines, if nothing else tells it.
+    fn find_format(&mut self, reader: usize, lines: &[u8]) {
+        let reader = &mut self.readers[reader];
+        if reader.format.is_some() {
+            return;
+        }
+        let lines = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let first: Vec<&[u8]> = lines.take(SNIFFED_LINES).collect();
+        reader.format = sniff(&first, &self.clock);
+        if let (Some(format), "web") = (&reader.format, reader.service.as_str()) {
+            reader.service = service_of(format).to_owned();
+        }
+    }
+
+    fn take_chunk(&mut self, reader: usize, chunk: &[u8], read: Time) {
+        self.find_format(reader, chunk);
+        for line in chunk.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             self.take(reader, line, read);
         }
     }
@@ -431,6 +519,93 @@ pub(crate) fn shown(line: &[u8]) -> String {
     line.escape_ascii().to_string().chars().take(160).collect()
 }
 
+/// The part of the time that is left for one of so many logs.
+fn share(deadline: Instant, logs: usize) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / u32::try_from(logs).unwrap_or(1)
+}
+
+/// When a line was written, if it tells.
+fn time_of(format: &mut Format, line: &[u8]) -> Option<Time> {
+    match format.parse(line)? {
+        Event::Request(request) => Some(request.time),
+        Event::Error(error) => error.time,
+        Event::Kernel(kernel) => kernel.time,
+        Event::Service(said) => said.time,
+        Event::Silent => None,
+    }
+}
+
+/// The one watch, held from its first use to the end of a chunk.
+fn held<'g, 's, 'w>(
+    guard: &'g mut Option<MutexGuard<'s, &'w mut Watch>>,
+    shared: &'s Mutex<&'w mut Watch>,
+) -> &'g mut Watch {
+    guard.get_or_insert_with(|| shared.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Whether most lines are requests: an access log, whoever writes it.
+fn tells_of_requests(format: &mut Format, lines: &[u8]) -> bool {
+    let lines = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()).take(SNIFFED_LINES);
+    let (requests, all) = lines.fold((0, 0), |(requests, all), line| {
+        (requests + usize::from(format.request(line).is_some()), all + 1)
+    });
+    requests * 2 > all
+}
+
+/// One thread that reads a log's past.
+struct Worker {
+    part: Part,
+    format: Format,
+    lines: u64,
+    misfits: u64,
+    first_misfits: Vec<String>,
+}
+
+impl Worker {
+    fn new(part: Part, format: &Format) -> Worker {
+        Worker { part, format: format.clone(), lines: 0, misfits: 0, first_misfits: Vec::new() }
+    }
+
+    /// Takes whole lines: those of long ago by itself, the others into the one watch.
+    fn take(
+        &mut self,
+        shared: &Mutex<&mut Watch>,
+        lines: &[u8],
+        long_ago: Time,
+        until: Option<Time>,
+        service: &str,
+    ) {
+        let mut guard = None;
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
+            let line = &lines[from.min(end)..end];
+            from = end + 1;
+            if line.is_empty() {
+                continue;
+            }
+            self.lines += 1;
+            match self.format.parse(line) {
+                Some(Event::Request(request)) if until.is_some_and(|until| request.time > until) => {}
+                Some(Event::Request(request)) if request.time < long_ago => self.part.request(&request),
+                Some(Event::Request(request)) => held(&mut guard, shared).request(service, &request),
+                Some(Event::Error(error)) => {
+                    if let Some(time) = error.time.filter(|time| until.is_none_or(|until| *time <= until)) {
+                        held(&mut guard, shared).error(service, time, &error);
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    self.misfits += 1;
+                    if self.first_misfits.len() < MISFITS_SHOWN {
+                        self.first_misfits.push(shown(line));
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn dialect_of(format: Option<&str>) -> LogDialect {
     match format {
         Some(text) if text.contains('%') => LogDialect::Apache,
@@ -445,6 +620,10 @@ pub(crate) fn service_of(format: &Format) -> &'static str {
         id if id.starts_with("apache") => "apache",
         id if id.starts_with("nginx") => "nginx",
         id if id.starts_with("haproxy") => "haproxy",
+        id if id.starts_with("lighttpd") => "lighttpd",
+        "squid" => "squid",
+        "alb" => "alb",
+        "cloudfront" => "cloudfront",
         _ => "web",
     }
 }

@@ -12,16 +12,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Does some work that tells its progress, and shows it meanwhile.
-pub(crate) fn during<T>(work: impl FnOnce(&Progress) -> T) -> T {
-    let progress = Progress::default();
+pub(crate) fn during<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
     if !std::io::stderr().is_terminal() {
-        return work(&progress);
+        return work();
     }
     let (done, over) = mpsc::channel::<()>();
-    let watched = &progress;
     std::thread::scope(|scope| {
-        scope.spawn(move || show(watched, &over));
-        let result = work(&progress);
+        scope.spawn(move || show(progress, &over));
+        let result = work();
         drop(done);
         result
     })

@@ -18,8 +18,8 @@ const USUAL_PEERS_MAX: usize = 50_000;
 pub(crate) fn protected(situation: &Situation, config: &Config, allowed: &[Prefix]) -> Protected {
     let host = &situation.host;
     let mut usual: HashMap<IpAddr, u32> = HashMap::new();
-    for holder in situation.traffic.iter().flat_map(|t| &t.usual.holders) {
-        *usual.entry(holder.client.peer).or_insert(0) += holder.requests;
+    for (origin, requests) in situation.traffic.iter().flat_map(|t| &t.usual.origins) {
+        *usual.entry(origin.addr()).or_insert(0) += requests;
     }
     let mut usual_peers: Vec<(IpAddr, u32)> = usual.into_iter().collect();
     usual_peers.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));

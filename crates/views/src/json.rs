@@ -600,6 +600,8 @@ pub fn event(line: u64, event: &Event<'_>, offence: Option<Offence>) -> String {
         account: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         logged_in: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        times: Option<u32>,
         #[serde(flatten)]
         request: Option<RequestJson>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -656,6 +658,7 @@ pub fn event(line: u64, event: &Event<'_>, offence: Option<Offence>) -> String {
                 _ => None,
             },
             logged_in: (said.act == Act::LoggedIn).then_some(true),
+            times: Some(said.times).filter(|times| *times != 1),
             account: said.account.and_then(told),
             text: told(said.text),
             ..blank

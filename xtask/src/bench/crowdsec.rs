@@ -42,26 +42,13 @@ pub(crate) fn prepare(setup: &Setup) -> Result<()> {
     if !asked.exists() && shipped.exists() {
         fs::copy(shipped, asked)?;
     }
-    let own_text = own.to_string_lossy();
     let (api, metrics) = (free_port()?, free_port()?);
-    let text = fs::read_to_string(own.join("config.yaml"))?;
-    let mut lines: Vec<&str> = text.lines().collect();
-    if let Some(at) = lines.iter().position(|line| line.contains("online_client:")) {
-        lines.drain(at..(at + 2).min(lines.len()));
-    }
-    let text = lines
-        .join("\n")
-        .replace("/etc/crowdsec/", &format!("{own_text}/"))
-        .replace("/var/lib/crowdsec/data/", &format!("{own_text}/data/"))
-        .replace("log_dir: /var/log/", &format!("log_dir: {own_text}/"))
-        .replace("daemonize: true", "daemonize: false")
-        .replace("127.0.0.1:8080", &format!("127.0.0.1:{api}"))
-        .replace("listen_port: 6060", &format!("listen_port: {metrics}"));
-    fs::write(own.join("config.yaml"), text)?;
+    let config = own.join("config.yaml");
+    fs::write(&config, apart(&fs::read_to_string(&config)?, &own.to_string_lossy(), api, metrics))?;
     let credentials = own.join("local_api_credentials.yaml");
     fs::write(&credentials, format!("url: http://127.0.0.1:{api}/\nlogin: bench\npassword: bench-bench\n"))?;
     let mut register = Command::new("cscli");
-    register.arg("-c").arg(own.join("config.yaml"));
+    register.arg("-c").arg(&config);
     register
         .args(["machines", "add", "bench", "--password", "bench-bench", "--force", "-f"])
         .arg(&credentials);
@@ -69,6 +56,23 @@ pub(crate) fn prepare(setup: &Setup) -> Result<()> {
     // It writes the address of a configuration that it does not read here.
     fs::write(&credentials, format!("url: http://127.0.0.1:{api}/\nlogin: bench\npassword: bench-bench\n"))?;
     Ok(())
+}
+
+/// Its configuration, with places and ports of its own and without the central service.
+fn apart(config: &str, own: &str, api: u16, metrics: u16) -> String {
+    let mut lines: Vec<&str> = config.lines().collect();
+    if let Some(at) = lines.iter().position(|line| line.trim_start().starts_with("online_client:")) {
+        // The key, and the path of the credentials below it.
+        lines.drain(at..(at + 2).min(lines.len()));
+    }
+    lines
+        .join("\n")
+        .replace("/etc/crowdsec/", &format!("{own}/"))
+        .replace("/var/lib/crowdsec/data/", &format!("{own}/data/"))
+        .replace("log_dir: /var/log/", &format!("log_dir: {own}/"))
+        .replace("daemonize: true", "daemonize: false")
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{api}"))
+        .replace("listen_port: 6060", &format!("listen_port: {metrics}"))
 }
 
 /// One run over a log.
@@ -99,4 +103,22 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_runs_apart_from_the_installed_one() {
+        let config = "common:\n  daemonize: true\n  log_dir: /var/log/\nconfig_paths:\n  config_dir: /etc/crowdsec/\n  \
+                      data_dir: /var/lib/crowdsec/data/\n  hub_dir: /var/lib/crowdsec/hub/\napi:\n  server:\n    \
+                      listen_uri: 127.0.0.1:8080\n    online_client: # Central API credentials\n      \
+                      credentials_path: /etc/crowdsec/online_api_credentials.yaml\n    trusted_ips:\n      - 127.0.0.1\n\
+                      prometheus:\n  listen_port: 6060\n";
+        let expected = "common:\n  daemonize: false\n  log_dir: /b/\nconfig_paths:\n  config_dir: /b/\n  \
+                        data_dir: /b/data/\n  hub_dir: /var/lib/crowdsec/hub/\napi:\n  server:\n    \
+                        listen_uri: 127.0.0.1:81\n    trusted_ips:\n      - 127.0.0.1\nprometheus:\n  listen_port: 82";
+        assert_eq!(apart(config, "/b", 81, 82), expected);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
@@ -42,8 +42,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// Absolute.
     pub(crate) fn dir(&self) -> PathBuf {
-        self.dir.clone().unwrap_or_else(|| crate::steps::target_dir().join("bench"))
+        let dir = self.dir.clone().unwrap_or_else(|| crate::steps::target_dir().join("bench"));
+        absolute(&dir).unwrap_or(dir)
     }
 
     pub(crate) fn lines_of(&self, log: Log) -> u64 {

@@ -13,7 +13,7 @@ mod peers;
 mod table;
 mod truth;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ fn log(args: &LogArgs) -> Result<ExitCode> {
     let dir = logs.files.dir();
     fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
     let mut steps = Steps::new();
-    let mut setup = Setup { dir: dir.canonicalize()?, toban: args.toban.clone() };
+    let mut setup = Setup { dir, toban: args.toban.clone() };
     if args.install {
         steps.measured("install", "the peers, as Debian and PyPI have them", || {
             let failed = peers::install(&setup);
@@ -177,12 +177,9 @@ fn log(args: &LogArgs) -> Result<ExitCode> {
             Ok(String::new())
         });
     }
-    let (mut there, mut absent) = (Vec::new(), Vec::new());
-    for peer in ALL.iter().filter(chosen) {
-        if peer.is_there(&setup) { there.push(peer) } else { absent.push(peer.id) }
-    }
-    absent.dedup();
-    for id in absent {
+    let (there, absent): (Vec<&Peer>, Vec<&Peer>) =
+        ALL.iter().filter(chosen).partition(|peer| peer.is_there(&setup));
+    for id in BTreeSet::from_iter(absent.iter().map(|peer| peer.id)) {
         steps.skip("absent", format!("{id} is not here (--install installs what can be had)"));
     }
 
@@ -307,8 +304,11 @@ fn judge(steps: &mut Steps, files: &Files, rows: &[Row]) -> Value {
                                 "wrong": check.wrong}));
             }
             match wrong {
-                0 => Ok(format!("{} things compared", checks.len())),
-                wrong => Err(format!("{wrong} of {} things are wrong", checks.len()).into()),
+                0 => Ok(format!("{shown}, {}: {} things compared", log.name(), checks.len())),
+                _ => {
+                    Err(format!("{shown}, {}: {wrong} of {} things are wrong", log.name(), checks.len())
+                        .into())
+                }
             }
         });
     }

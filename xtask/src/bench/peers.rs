@@ -239,9 +239,10 @@ impl Peer {
         }
         let said = Command::new(program).args(self.version).stdin(Stdio::null()).output().ok()?;
         let said = [said.stdout, said.stderr].concat();
-        let first =
-            String::from_utf8_lossy(&said).lines().map(str::trim).find(|line| !line.is_empty())?.to_owned();
-        Some(first)
+        let said = String::from_utf8_lossy(&said);
+        let first = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+        // CrowdSec logs it, with the time.
+        Some(first.split_once(" version: ").map_or(first, |(_, version)| version).to_owned())
     }
 }
 

@@ -76,24 +76,24 @@ pub(crate) fn text(rows: &[Row], seed: u64, floor_bytes: u64) -> String {
         let _ = writeln!(text, "\n{}: {lines} lines, {bytes} MB, seed {seed}", log.name());
         let head = ("lines/s", "MB/s", "CPU s (least–most)", "peak MiB", "CPU, toban = 1");
         let _ =
-            writeln!(text, "{:<34}{:>12}{:>8}{:>25}{:>10}{:>16}", "", head.0, head.1, head.2, head.3, head.4);
+            writeln!(text, "{:<34}{:>12}{:>8}{:>24}{:>10}{:>16}", "", head.0, head.1, head.2, head.3, head.4);
         let toban = of_log.iter().find(|row| row.peer.is_toban()).and_then(|row| row.cpu());
         for row in &of_log {
             let (Some([wall, ..]), Some([cpu, least, most])) = (row.wall(), row.cpu()) else { continue };
             let about = if row.peer.part.is_some() { "≈ " } else { "" };
-            let ratio = toban.map_or("–".to_owned(), |[toban, ..]| format!("{:.2}", cpu / toban));
+            let ratio = toban.map_or("–".to_owned(), |[toban, ..]| short(cpu / toban));
             let peak = match row.peak_bytes() {
                 bytes if bytes <= floor_bytes + (1 << 20) => format!("< {}", (floor_bytes >> 20) + 2),
                 bytes => (bytes >> 20).to_string(),
             };
-            let cost = match row.runs.len() {
-                1 => format!("{about}{cpu:.2} (once)"),
-                _ => format!("{about}{cpu:.2} ({least:.2}–{most:.2})"),
+            let range = match row.runs.len() {
+                1 => "once".to_owned(),
+                _ => format!("{}–{}", short(least), short(most)),
             };
+            let cost = format!("{about}{} ({range})", short(cpu));
             let (per_s, mb) =
-                (grouped((row.log_lines as f64 / wall) as u64), row.log_bytes as f64 / wall / 1e6);
-            let _ =
-                writeln!(text, "{:<34}{per_s:>12}{mb:>8.1}{cost:>25}{peak:>10}{ratio:>16}", row.peer.shown);
+                (grouped((row.log_lines as f64 / wall) as u64), short(row.log_bytes as f64 / wall / 1e6));
+            let _ = writeln!(text, "{:<34}{per_s:>12}{mb:>8}{cost:>24}{peak:>10}{ratio:>16}", row.peer.shown);
         }
         for row in of_log.iter().filter(|row| row.peer.part.is_some()) {
             let start = spread(row.starts.iter().map(|run| run.cpu.as_secs_f64()).collect());
@@ -132,6 +132,15 @@ pub(crate) fn json(rows: &[Row], versions: &BTreeMap<&str, String>, seed: u64) -
         "logs": logs,
         "rows": rows,
     })
+}
+
+/// Three digits, or all before the point.
+fn short(number: f64) -> String {
+    match number {
+        100.0.. => grouped(number.round() as u64),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
 }
 
 /// `5,000,000`.
@@ -179,9 +188,9 @@ mod tests {
         let rows = [row("toban", 5_000_000, &[2.0, 3.0, 2.5], &[]), row("fail2ban", 200_000, &[6.0], &[1.0])];
         let text = text(&rows, 1, 8 << 20);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[3][4..], ["1,000,000", "200.0", "2.50", "(2.00–3.00)", "30", "1.00"]);
+        assert_eq!(lines[3][4..], ["1,000,000", "200", "2.50", "(2.00–3.00)", "30", "1.00"]);
         // 5 s for 200,000 lines are 125 s for all.
-        assert_eq!(lines[4][3..], ["20,000", "4.0", "≈", "125.00", "(once)", "30", "50.00"]);
+        assert_eq!(lines[4][3..], ["20,000", "4.00", "≈", "125", "(once)", "30", "50.0"]);
         assert!(text.contains("measured on 200,000 lines, without the 1.0 s"));
     }
 

@@ -119,7 +119,7 @@ impl<F: Borrow<File>> Read for At<'_, F> {
 }
 
 /// Reads until the buffer is full or the stream ends; returns how many bytes there are.
-pub(super) fn fill(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     fill_from(&mut stream, buffer, &mut filled).map(|()| filled)
 }

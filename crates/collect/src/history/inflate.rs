@@ -35,7 +35,10 @@ impl Archive<'_> {
     ) {
         let mut tally = Tally::default();
         if let Err(error) = self.inflate(queue, done, buffer, &mut tally, hand) {
-            tally.problem = Some(error.to_string());
+            tally.problem = Some(match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the archive is cut off".into(),
+                _ => error.to_string(),
+            });
         }
         queue.finished(self.index, tally, self.room);
     }

@@ -26,10 +26,10 @@ use toban_model::Time;
 use crate::root::open_regular;
 use crate::tail::{Mark, Position};
 use crate::{Error, Root, limits};
-pub(crate) use archive::{At, Compression};
+pub(crate) use archive::{At, Compression, fill};
 pub use names::rotations;
 pub(crate) use names::{Entry, is_compressed, is_settled, listing, uncompressed_name};
-use queue::{Queue, Tally, Work};
+use queue::{Held, Queue, Tally, Work};
 use sources::{Content, Source};
 
 /// How much of the past is wanted.
@@ -292,6 +292,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn work<W>(&self, worker: &mut W, each: &impl Fn(&mut W, Chunk<'_>) -> ControlFlow<()>) {
+        let _until_it_panics = Held(&self.queue);
         let mut buffer = vec![0; limits::HISTORY_CHUNK_BYTES];
         while let Some(work) = self.queue.next() {
             let mut hand = |file: usize, offset: u64, bytes: &[u8]| {

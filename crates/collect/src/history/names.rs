@@ -60,20 +60,21 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// When it was last written to, in nanoseconds since 1970.
     pub(crate) modified_ns: i64,
-    /// When it was made, where the file system tells.
-    pub(crate) created: Option<SystemTime>,
+    /// When it was made, the same, where the file system tells.
+    pub(crate) created_ns: Option<i64>,
 }
 
 impl Entry {
     fn of(path: PathBuf, is_current: bool) -> Option<Entry> {
         let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        let since_1970 = meta.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         Some(Entry {
             path,
             is_current,
             identity: (meta.dev(), meta.ino()),
             size: meta.len(),
             modified_ns: modified_ns(&meta),
-            created: meta.created().ok(),
+            created_ns: since_1970.and_then(|since| i64::try_from(since.as_nanos()).ok()),
         })
     }
 }

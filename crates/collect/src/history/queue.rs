@@ -133,7 +133,7 @@ impl<'a> Queue<'a> {
                         Ok(Some((from, to))) => return Some(Work::Lines { index, file, from, to }),
                         Ok(None) => {}
                         Err(error) => {
-                            state.tallies[index].problem = Some(error.to_string());
+                            state.tallies[index].problem = Some(problem_of(&error));
                             state.pass();
                         }
                     }
@@ -210,7 +210,7 @@ impl<'a> Queue<'a> {
         let tally = &mut state.tallies[index];
         tally.bytes -= to - from;
         tally.gap = tally.gap.max(to);
-        tally.problem.get_or_insert_with(|| problem.to_string());
+        tally.problem.get_or_insert_with(|| problem_of(problem));
         // Nobody wants what lies beyond the gap; chunks under way are handed out all the same.
         if state.index == index {
             state.pass();
@@ -280,6 +280,24 @@ impl State {
     fn pass(&mut self) {
         self.index += 1;
         self.end = None;
+    }
+}
+
+fn problem_of(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it became shorter while it was read".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Held by each thread: nobody waits for one that panicked.
+pub(super) struct Held<'q, 'a>(pub(super) &'q Queue<'a>);
+
+impl Drop for Held<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
     }
 }
 

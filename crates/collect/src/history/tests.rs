@@ -1,3 +1,5 @@
+//! The past of logs as rotation leaves it: names, copies, archives whole and damaged, budgets, threads.
+
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -69,7 +71,8 @@ fn collect(path: &Path, budget: u64) -> (Vec<String>, Report) {
 
 /// Numbered lines with times, of different lengths.
 fn numbered(range: std::ops::Range<u64>) -> String {
-    range.map(|n| format!("@{n} {}\n", "x".repeat((n * 7919 % 300) as usize))).collect()
+    let words = "GET /index.html HTTP/1.1 200 5120 Mozilla/5.0 (compatible) ".repeat(6);
+    range.map(|n| format!("@{n} {}\n", &words[..(n * 7919 % 300) as usize])).collect()
 }
 
 /// The numbers of the lines that several workers took, sorted.
@@ -107,6 +110,39 @@ fn newest_file_first() {
     let mut next = Vec::new();
     tailer.read(&mut |_, line| next.push(String::from_utf8_lossy(line).into_owned()));
     assert_eq!(next, ["unfinished"]);
+}
+
+#[test]
+fn a_server_may_still_write_to_the_file_rotated_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let append = |name: &str, text: &str| {
+        File::options().append(true).create(true).open(at(name)).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    append("a.1", "1\n");
+    append("a", "");
+    let follow = |position: Position| {
+        let mut tailer = crate::tail::Tailer::new(Root::host());
+        tailer.add(&at("a"), crate::tail::Start::At(position)).unwrap();
+        let mut lines = Vec::new();
+        while tailer.read(&mut |_, line| lines.push(String::from_utf8_lossy(line).into_owned())).more {}
+        (lines, tailer.positions().remove(0).1)
+    };
+    let (lines, report) = collect_wanted(&at("a"), &ALL);
+    assert_eq!(lines, ["1"]);
+    append("a.1", "2\n");
+    append("a", "3\n");
+    let (lines, position) = follow(report.end.unwrap());
+    assert_eq!(lines, ["2", "3"]);
+    append("a.1", "4\n");
+    assert_eq!(follow(position).0, ["4"]);
+    // Right after a rotation the log itself may not be there yet.
+    std::fs::remove_file(at("a")).unwrap();
+    let (lines, report) = collect_wanted(&at("a"), &ALL);
+    assert_eq!(lines, ["1", "2", "4"]);
+    append("a.1", "5\n");
+    append("a", "6\n");
+    assert_eq!(follow(report.end.unwrap()).0, ["5", "6"]);
 }
 
 #[test]
@@ -288,6 +324,23 @@ fn the_caller_breaks_off() {
     .unwrap();
     assert_eq!((chunks, report.stopped), ([2], Some(Stop::Caller)));
     assert_eq!((report.files[0].part, report.files[1].part), (Part::End, Part::Nothing));
+}
+
+#[test]
+fn nobody_waits_for_a_worker_that_panicked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    // It does not say how large it is, so all of the budget is kept for it.
+    std::fs::write(dir.path().join("a.1.zst"), zst_bytes(numbered(100..200).as_bytes())).unwrap();
+    std::fs::write(dir.path().join("a.2.zst"), zst_bytes(numbered(0..100).as_bytes())).unwrap();
+    let panicked = std::panic::catch_unwind(|| {
+        let wanted = Wanted { budget_bytes: Some(1_000), ..ALL };
+        read(&Root::host(), &path, &wanted, &mut [(), ()], |(), _| {
+            std::thread::sleep(Duration::from_millis(50));
+            panic!("a bug in the caller")
+        })
+    });
+    assert!(panicked.is_err());
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::generations::{self, Anchor, Missed};
+use super::generations::{self, Anchor, Missed, current_of};
 use super::open::{Look, Open, Turn};
 use super::position::{Mark, Position};
 use super::{Health, LogId, Start};
-use crate::history::{Entry, is_compressed, is_settled, listing};
+use crate::history::{Entry, is_settled, listing};
 use crate::root::open_regular;
 use crate::{Error, Root};
 
@@ -86,17 +86,15 @@ impl Follow {
                 return false;
             }
         }
-        if let Some(current) = &mut self.current {
-            if current.is_blank() && current.is_filled() {
-                // While it was empty it may have been filled, copied and emptied again.
-                let missed = self.old.len();
-                if !self.catch_up(root) {
-                    return false;
-                }
-                if self.old.len() > missed {
-                    turn.outcome.more = true;
-                    return true;
-                }
+        if self.current.as_ref().is_some_and(|current| current.is_blank() && current.is_filled()) {
+            // While it was empty it may have been filled, copied and emptied again.
+            let queued = self.old.len();
+            if !self.catch_up(root) {
+                return false;
+            }
+            if self.old.len() > queued {
+                turn.outcome.more = true;
+                return true;
             }
         }
         if let Some(current) = &mut self.current {
@@ -169,25 +167,22 @@ impl Follow {
             let mark = open.mark();
             let own = files.iter().position(|entry| entry.identity == open.identity);
             let copy = generations::find(&files, &mark);
-            let anchor = copy.as_ref().map_or(Anchor::Moment(mark), |(index, _)| Anchor::File(*index));
-            let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
+            let anchor =
+                copy.as_ref().map_or(Anchor::Moment(mark.modified_ns), |copy| Anchor::File(copy.index));
+            let Ok(missed) = generations::between(&files, anchor, own, own) else { break };
             if !is_settled(&files, &listing(root, &self.path)) {
                 continue;
             }
-            let held = copy.as_ref().map_or(0, |(index, _)| match &files[*index] {
-                entry if is_compressed(&entry.path) => u64::MAX,
-                entry => entry.size,
-            });
+            // An archive of it may hold more than was seen, and is read to its end.
+            let held = copy.as_ref().map_or(0, |copy| copy.held.unwrap_or(u64::MAX));
             self.health.lost_bytes += open.unread_beyond(held);
-            // Everything since was copied from this very file, if it still has a name.
-            let copies = if own.is_some() { missed.files.len() as u64 } else { missed.copies };
-            self.health.truncations += 1 + copies;
+            self.health.truncations += 1 + missed.copies;
             if open.restart().is_err() {
                 return false;
             }
-            let copy = copy.map(|(_, mut copy)| {
-                copy.sealed = true;
-                copy
+            let copy = copy.map(|mut copy| {
+                copy.open.sealed = true;
+                copy.open
             });
             self.old.splice(index..index, copy.into_iter().chain(missed.files));
             return true;
@@ -204,9 +199,9 @@ impl Follow {
             let own = files.iter().position(|entry| entry.identity == current.identity);
             let anchor = match self.old.last() {
                 Some(old) => anchor(&files, old),
-                None => Anchor::Moment(current.mark()),
+                None => Anchor::Moment(current.mark().modified_ns),
             };
-            let Ok(missed) = generations::between(&files, anchor, own.or(current_of(&files))) else { break };
+            let Ok(missed) = generations::between(&files, anchor, own, own) else { break };
             if is_settled(&files, &listing(root, &self.path)) {
                 self.queue(missed);
                 return true;
@@ -251,7 +246,7 @@ impl Follow {
             let back = self.old.iter().position(|old| old.identity == open.identity);
             let missed = match newest {
                 Some(newest) if back.is_none() => {
-                    generations::between(&files, anchor(&files, newest), Some(0))
+                    generations::between(&files, anchor(&files, newest), None, None)
                 }
                 _ => Ok(Missed::default()),
             };
@@ -283,11 +278,16 @@ impl Follow {
 
 /// What stands between a file that is open and those that are newer.
 fn anchor(files: &[Entry], open: &Open) -> Anchor {
-    generations::index_of(files, open).map_or_else(|| Anchor::Moment(open.mark()), Anchor::File)
+    generations::index_of(files, open).map_or_else(|| Anchor::Moment(open.mark().modified_ns), Anchor::File)
 }
 
-fn current_of(files: &[Entry]) -> Option<usize> {
-    files.first().is_some_and(|first| first.is_current).then_some(0)
+/// The file that had the inode when the mark was made, whatever became of its content.
+fn original(files: &[Entry], mark: &Mark) -> Option<usize> {
+    files.iter().position(|entry| {
+        // An inode is used again once its file is gone.
+        let as_old = entry.created_ns.is_none_or(|created| created <= mark.modified_ns);
+        entry.identity.1 == mark.inode && as_old
+    })
 }
 
 /// Where reading goes on after a restart.
@@ -304,13 +304,15 @@ impl Resumed {
         let mut resumed = Resumed::default();
         let mut found: Vec<(usize, Open)> = Vec::new();
         for mark in position.older.iter().chain([&position.last]).filter(|mark| !mark.is_blank()) {
-            let Some((index, mut open)) = generations::find(files, mark) else {
+            let Some(generations::Found { index, mut open, .. }) = generations::find(files, mark) else {
                 resumed.lost_track = true;
                 continue;
             };
-            if open.identity.1 != mark.inode {
-                let original = files.iter().any(|entry| entry.identity.1 == mark.inode);
-                resumed.truncations += u64::from(original || !open.sealed);
+            if open.identity.1 == mark.inode {
+                open.retire();
+            } else {
+                // A copy, and if the original is still there it was truncated.
+                resumed.truncations += u64::from(!open.sealed || original(files, mark).is_some());
                 open.sealed = true;
             }
             if found.iter().all(|(_, known)| known.identity != open.identity) {
@@ -325,8 +327,8 @@ impl Resumed {
             resumed.old = found.into_iter().map(|(_, open)| open).collect();
             return Ok(resumed);
         }
-        let anchor = newest.map_or(Anchor::Moment(position.last), Anchor::File);
-        let missed = generations::between(files, anchor, current)?;
+        let anchor = newest.map_or(Anchor::Moment(position.last.modified_ns), Anchor::File);
+        let missed = generations::between(files, anchor, None, original(files, &position.last))?;
         resumed.truncations += missed.copies;
         resumed.old = found.into_iter().map(|(_, open)| open).chain(missed.files).collect();
         if let Some(index) = current {

@@ -32,6 +32,8 @@ pub(super) struct Open {
     pub(super) identity: (u64, u64),
     /// Nobody writes to it any more: a copy or an archive.
     pub(super) sealed: bool,
+    /// It was the log, and another file took its place.
+    retired: bool,
     /// Bytes read.
     offset: u64,
     /// Where the line begins that is not whole yet. What was cut off as too long counts as read.
@@ -81,6 +83,7 @@ impl Open {
             body,
             identity: (meta.dev(), meta.ino()),
             sealed: false,
+            retired: false,
             offset,
             whole: offset,
             partial: Vec::new(),
@@ -108,11 +111,6 @@ impl Open {
         matches!(&self.body, Body::Plain(file) if file.metadata().is_ok_and(|meta| meta.len() > 0))
     }
 
-    /// What it begins with.
-    pub(super) fn head(&self) -> &[u8] {
-        &self.content.head
-    }
-
     /// All of it was read, and nobody is going to write to it.
     pub(super) fn is_done(&self) -> bool {
         self.ended
@@ -126,6 +124,7 @@ impl Open {
 
     /// Another file took its place.
     pub(super) fn retire(&mut self) {
+        self.retired = true;
         self.last_data = Instant::now();
     }
 
@@ -156,7 +155,7 @@ impl Open {
     }
 
     fn try_read(&mut self, turn: &mut Turn<'_>, health: &mut Health) -> io::Result<Look> {
-        let mut modified_ns = self.modified_ns;
+        let (mut modified_ns, mut size) = (self.modified_ns, 0);
         if let Body::Plain(file) = &self.body {
             let meta = file.metadata()?;
             modified_ns = super::position::modified_ns(&meta);
@@ -174,7 +173,7 @@ impl Open {
                     Look::Read
                 });
             }
-            self.seen = self.seen.max(meta.len());
+            size = meta.len();
         }
         self.ended = false;
         while turn.left > 0 {
@@ -199,6 +198,7 @@ impl Open {
             {
                 return Ok(Look::Truncated);
             }
+            self.seen = self.seen.max(size);
             turn.left -= read;
             turn.outcome.bytes += read as u64;
             self.last_data = Instant::now();
@@ -278,15 +278,16 @@ impl Open {
         bytes.len() <= room
     }
 
-    /// What its writer left without a newline. Of a copy that is half a line, and counts as lost.
+    /// What stands after the last newline is the last line if its writer left it so. In a copy, and in a file that may
+    /// be one, it is half a line and counts as lost.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, health: &mut Health) {
         if self.partial.is_empty() {
             return;
         }
-        if self.sealed {
-            health.lost_bytes += self.partial.len() as u64;
-        } else {
+        if self.retired && !self.sealed {
             turn.line(&self.partial);
+        } else {
+            health.lost_bytes += self.partial.len() as u64;
         }
         self.content.advance(&self.partial);
         self.partial.clear();

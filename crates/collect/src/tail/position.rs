@@ -86,11 +86,10 @@ impl Mark {
         from.is_some_and(|from| Fingerprint::of(&before[from..]) == self.before)
     }
 
-    /// The content, if this is the file or a copy of it that holds as much.
-    pub(super) fn matches(&self, file: &File) -> io::Result<Option<Content>> {
+    /// This is the file, or a copy of it that holds as much.
+    pub(super) fn matches(&self, file: &File) -> io::Result<bool> {
         let content = Content::around(file, self.offset)?;
-        let same = self.begins_with(&content.head) && self.ends_with(&content.before);
-        Ok(same.then_some(content))
+        Ok(self.begins_with(&content.head) && self.ends_with(&content.before))
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) use tally::{Sum, Visits};
 
 /// Some 16 Ki templates are 2 MiB.
 const PATHS_MAX: usize = 1 << 14;
-const AGENTS_MAX: usize = 1 << 11;
-/// About 90 bytes each: 3 MiB.
-const COMBINATIONS_MAX: usize = 1 << 14;
+pub(crate) const AGENTS_MAX: usize = 1 << 11;
+/// About 90 bytes each: 1.5 MiB.
+const COMBINATIONS_MAX: usize = (1 << 14) / 8 * 7;
 /// Requests that are counted at once: together they stay in the nearest cache.
 const ROWS: usize = 256;
 /// A client is heavy with this many requests, or with this part of all of them.
@@ -180,22 +180,22 @@ impl Census {
         self.rows.push(row);
     }
 
-    /// Counts what is already summed up of one client, method and path.
+    /// Counts what is already summed up of one client, method, path and agent.
     pub(crate) fn sum(
         &mut self,
         (peer, forwarded): (IpAddr, Option<IpAddr>),
-        (method, path): (&str, &str),
+        (method, path, agent): (&str, &str, &str),
         at: Time,
         sum: Sum,
     ) {
-        if self.rows.len() >= ROWS || self.paths.is_full() {
+        if self.rows.len() >= ROWS || self.paths.is_full() || self.agents.is_full() {
             self.settle();
         }
         let row = Row {
             peer: bits(peer),
             forwarded: forwarded.map_or(0, |address| bits(address).max(SOMEBODY + 1)),
             path: self.paths.find(path.as_bytes()),
-            agent: ANY,
+            agent: self.agents.find(agent.as_bytes()),
             method: method_id(method.as_bytes()),
             minute: minute(at),
             sum,
@@ -389,24 +389,30 @@ impl Census {
         self.peers.addresses().map(|known| (known.key, &known.tally))
     }
 
-    /// Every combination without its agent, for what is usual.
+    /// Every combination, for what is usual.
     pub(crate) fn holders(&self) -> impl Iterator<Item = Held> {
         self.combinations.iter().filter(|known| known.tally.requests > 0).map(|known| {
-            let Combination { peer, forwarded, path, method, .. } = known.key;
+            let Combination { peer, forwarded, path, agent, method } = known.key;
             Held {
                 peer: address(peer),
                 forwarded: (forwarded > 0)
                     .then(|| address(if forwarded > SOMEBODY { forwarded } else { NOBODY })),
                 method: METHODS[usize::from(method)],
                 path: self.paths.text(path),
+                agent: self.agents.text(agent),
                 sum: known.tally,
             }
         })
     }
 
-    /// Where requests came from, each counted once: addresses, and for the rest their networks.
+    /// The TCP peers that requests came from, each request counted once: addresses, and for the rest their networks.
     pub(crate) fn origins(&self) -> impl Iterator<Item = (Prefix, u32)> {
-        self.peers.parts().chain(self.forwarded.parts())
+        self.peers.parts()
+    }
+
+    /// In the same way the clients behind proxies.
+    pub(crate) fn forwarded(&self) -> impl Iterator<Item = (Prefix, u32)> {
+        self.forwarded.parts()
     }
 }
 
@@ -416,6 +422,7 @@ pub(crate) struct Held {
     pub(crate) forwarded: Option<IpAddr>,
     pub(crate) method: &'static str,
     pub(crate) path: Arc<str>,
+    pub(crate) agent: Arc<str>,
     pub(crate) sum: Sum,
 }
 

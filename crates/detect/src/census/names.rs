@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 256;
 /// Deeper paths are cut as well: each part is one more step on the way to `*`.
 const PARTS_MAX: usize = 16;
 /// Raw paths and agents whose name is known without a look, 16 bytes each.
-const RAWS_MAX: usize = 1 << 15;
+const RAWS_MAX: usize = (1 << 15) / 8 * 7;
 /// Directories that are known to hold many: 16 bytes each.
 const WIDE: usize = 1 << 12;
 /// Where names are many, a new one is let in when it came this often.
@@ -182,6 +182,15 @@ impl Names {
     pub(crate) fn text(&self, id: NameId) -> Arc<str> {
         // What is written here is ASCII.
         String::from_utf8_lossy(self.bytes(id)).into()
+    }
+
+    /// The name that raw bytes have, or would have as one of many; nothing comes in.
+    pub(crate) fn name(&self, raw: &[u8]) -> Arc<str> {
+        let (mut text, mut wider) = (Vec::new(), Vec::new());
+        (self.write)(raw, &mut text);
+        widen(&text, &mut wider);
+        let known = self.id_of(&text).or_else(|| self.id_of(&wider).filter(|id| *id != ANY));
+        known.map_or_else(|| String::from_utf8_lossy(&text).into(), |id| self.text(id))
     }
 
     /// The requests for a template, at least, and how many may be missing.

@@ -13,9 +13,9 @@ use super::tally::Visits;
 /// Prefix lengths from narrow to wide. IPv4 addresses are kept as `::ffff:a.b.c.d`, so /24 is /120.
 const V4: [u8; 3] = [128, 120, 112];
 const V6: [u8; 4] = [128, 64, 48, 32];
-/// About 50 bytes each: 64 Ki addresses are 4 MiB.
-const ADDRESSES_MAX: usize = 1 << 16;
-const NETWORKS_MAX: [usize; 3] = [1 << 15, 1 << 15, 1 << 14];
+/// A table of 2^n entries holds seven eighths of them. 49 bytes each: the addresses are 1.6 MiB.
+const ADDRESSES_MAX: usize = (1 << 15) / 8 * 7;
+const NETWORKS_MAX: [usize; 3] = [(1 << 14) / 8 * 7, (1 << 14) / 8 * 7, (1 << 13) / 8 * 7];
 
 /// An address, or the first one of a network.
 pub(crate) type Bits = u128;

@@ -1,3 +1,5 @@
+//! The census beside exact counts.
+
 use std::collections::HashMap;
 
 use super::*;

@@ -70,6 +70,9 @@ pub(crate) fn culprits_of(group: &Group) -> Vec<Culprit> {
     if let Some(path) = &group.shape.path {
         r#where.insert("path".into(), path.to_string());
     }
+    if let Some(agent) = &group.shape.agent {
+        r#where.insert("user_agent".into(), agent.to_string());
+    }
     match group.shape.via {
         Some(toban_model::Via::Direct) => drop(r#where.insert("via_balancer".into(), "no".into())),
         Some(toban_model::Via::Balancer) => drop(r#where.insert("via_balancer".into(), "yes".into())),

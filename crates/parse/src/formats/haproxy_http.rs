@@ -24,7 +24,7 @@ pub(crate) const UNIT: Unit = Unit {
     }),
 };
 
-pub(super) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
+pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
     // The line's own stamp is of the moment of receipt and finer than the daemon's.
     let text = syslog::head(line, dates).map_or(line, |head| head.text);
     let mut scan = Scan::new(text);

@@ -20,14 +20,16 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("HAProxy's log of TCP connections", "HAProxy の TCP 接続のログです"),
     nicknames: &[],
     samples: SAMPLES,
-    way: Way::Line(|line, dates| match read(line, dates) {
-        Some(request) => Some(Event::Request(request)),
-        None => match haproxy_http::read(line, dates) {
-            Some(request) => Some(Event::Request(request)),
-            None => connection_error(line, dates).map(Event::Error),
-        },
-    }),
+    way: Way::Line(event),
 };
+
+/// The event of a line that HAProxy wrote, of whichever kind.
+pub(super) fn event<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
+    read(line, dates)
+        .or_else(|| haproxy_http::read(line, dates))
+        .map(Event::Request)
+        .or_else(|| connection_error(line, dates).map(Event::Error))
+}
 
 /// A connection, as a request of which only the outside is known.
 fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {

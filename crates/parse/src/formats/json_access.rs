@@ -44,8 +44,9 @@ pub(crate) const UNIT: super::Unit = super::Unit {
 const ADDRESSES_MAX: usize = 8;
 /// Objects within objects that known names stand in.
 const SCOPES_MAX: usize = 4;
-/// Keys whose meaning is remembered from line to line.
+/// Keys whose meaning is remembered from line to line, and how long ones: some are a stranger's.
 const KEYS_MAX: usize = 64;
+const KEY_BYTES_MAX: usize = 64;
 
 /// Reads JSON lines; remembers which keys the last line had.
 #[derive(Clone, Debug)]
@@ -84,13 +85,13 @@ struct Found<'a> {
     duration: Ranked<(Value<'a>, Unit)>,
     addresses: [Option<(Slot, Value<'a>)>; ADDRESSES_MAX],
     /// There were more of them.
-    addresses_dropped: bool,
+    more_addresses: bool,
     logger: Option<Value<'a>>,
 }
 
 struct Walk<'r, 'a> {
     reader: &'r mut JsonReader,
-    found: Found<'a>,
+    found: &'r mut Found<'a>,
     /// Which scope is open, inside which others.
     open: [usize; SCOPES_MAX],
     depth: usize,
@@ -175,7 +176,7 @@ impl JsonReader {
                 self.scopes.len() - 1
             })
         });
-        if index < KEYS_MAX {
+        if index < KEYS_MAX && key.len() <= KEY_BYTES_MAX {
             let unset = Memo { scope, key: Vec::new(), slot: None, opens: None };
             self.memo.resize(self.memo.len().max(index + 1), unset);
             let memo = &mut self.memo[index];
@@ -188,43 +189,52 @@ impl JsonReader {
 
     /// The peer and the client, where nothing is in doubt.
     fn who(&mut self, found: &Found<'_>) -> (Option<IpAddr>, Option<IpAddr>) {
-        let mut all = [(0, Whose::Someone, None); ADDRESSES_MAX];
-        let (mut seen, mut twice) = (0, false);
-        for (at, (slot, value)) in found.addresses.iter().flatten().enumerate() {
-            let Field::Address(whose) = slot.field else { continue };
-            let text = value.bytes();
-            let named = address(text).or_else(|| address_with_port(text));
-            let nobody = present(text).is_none() || text == b"null" || text.starts_with(b"unix:");
-            let other = all[..at].iter().any(|(bit, _, known)| *bit == slot.bit && *known != named);
-            if named.is_none() && !nobody && !other {
-                self.host_names |= slot.bit;
+        let surely = |whose| matches!(whose, Whose::Peer | Whose::Client);
+        let sure = found.addresses().any(|(_, whose, _)| surely(whose));
+        let mut seen = [(0, Whose::Someone, None); ADDRESSES_MAX];
+        let (mut count, mut keys, mut host_names) = (0, 0, 0);
+        for (slot, whose, text) in found.addresses() {
+            if whose == Whose::Header && sure {
+                continue;
             }
-            twice |= other;
-            seen |= slot.bit;
-            all[at] = (slot.bit, whose, named.filter(|_| self.host_names & slot.bit == 0));
+            let named = address(text).or_else(|| address_with_port(text));
+            if seen[..count].iter().any(|(bit, _, other)| *bit == slot.bit && *other != named) {
+                return (None, None);
+            }
+            let nobody = present(text).is_none() || text == b"null" || text.starts_with(b"unix:");
+            host_names |= if named.is_none() && !nobody { slot.bit } else { 0 };
+            keys |= slot.bit;
+            seen[count] = (slot.bit, whose, named);
+            count += 1;
         }
-        if seen == 0 || twice || found.addresses_dropped {
+        if count == 0 || found.more_addresses {
             return (None, None);
         }
-        self.always &= seen;
-        let all = &all[..found.addresses.iter().flatten().count()];
-        let differ = all.iter().any(|(.., named)| *named != all[0].2);
-        if differ && seen & !self.always != 0 {
+        self.host_names |= host_names;
+        self.always &= keys;
+        let seen = &mut seen[..count];
+        for (bit, _, named) in seen.iter_mut() {
+            *named = named.filter(|_| self.host_names & *bit == 0);
+        }
+        let differ = seen.iter().any(|(.., named)| *named != seen[0].2);
+        if differ && keys & !self.always != 0 {
             return (None, None);
         }
-        let one = |wanted: &[Whose]| {
-            let mut named =
-                all.iter().filter(|(_, whose, _)| wanted.contains(whose)).filter_map(|(.., named)| *named);
-            let first = named.next()?;
-            named.all(|other| other == first).then_some(first)
+        // The one address of those whose names say this, if any of the names does.
+        let one = |wanted: fn(Whose) -> bool| {
+            let mut all =
+                seen.iter().filter(|(_, whose, _)| wanted(*whose)).map(|(.., named)| *named).peekable();
+            all.peek()?;
+            let mut named = all.flatten();
+            let first = named.next();
+            Some(first.filter(|first| named.all(|other| other == *first)))
         };
-        if all.iter().all(|(_, whose, _)| *whose == Whose::Someone) {
-            let someone = one(&[Whose::Someone]);
+        if !sure {
+            let someone = one(|_| true).flatten();
             return (someone, someone);
         }
-        let (peer, client) = (one(&[Whose::Peer]), one(&[Whose::Client]));
-        let has = |wanted| all.iter().any(|(_, whose, _)| *whose == wanted);
-        (if has(Whose::Peer) { peer } else { client }, if has(Whose::Client) { client } else { peer })
+        let (peer, client) = (one(|whose| whose == Whose::Peer), one(|whose| whose == Whose::Client));
+        (peer.or(client).flatten(), client.or(peer).flatten())
     }
 }
 
@@ -234,22 +244,23 @@ impl Reader for JsonReader {
             [b'{', ..] => line,
             _ => behind_syslog(line, dates)?,
         };
-        let mut walk = Walk { reader: self, found: Found::NONE, open: [0; SCOPES_MAX], depth: 0, index: 0 };
-        json::read(object, &mut walk)?;
-        let found = walk.found;
+        let mut found = Found::NONE;
+        let open = [0; SCOPES_MAX];
+        json::read(object, &mut Walk { reader: self, found: &mut found, open, depth: 0, index: 0 })?;
         // Caddy logs a request that failed a second time, for the error.
         if found.logger.is_some_and(|logger| logger.bytes().starts_with(b"http.log.error")) {
             return Some(Event::Silent);
         }
         let is_request = found.has(Word::Request)
             || (found.has(Word::Target) || found.has(Word::Url))
-                && (found.has(Word::Method) || found.status.1.is_some());
+                && (found.has(Word::Method)
+                    || found.status.1.is_some_and(|value| status(value.bytes()).is_some()));
         let (stamp, mut end) = found.time.1.filter(|_| is_request)?;
         let mut request = BLANK;
         (request.peer, request.client) = self.who(&found);
         let words = found.words(&mut self.text);
         let word = |word: Word| words[word as usize].resolve(&self.text);
-        request.forwarded = word(Word::Forwarded);
+        request.forwarded = word(Word::Forwarded).or_else(|| found.header(request.peer));
         request.protocol = word(Word::Protocol).unwrap_or_default();
         request.agent = word(Word::Agent);
         request.referer = word(Word::Referer);
@@ -304,7 +315,7 @@ impl<'a> Found<'a> {
         bytes: (0, None),
         duration: (0, None),
         addresses: [None; ADDRESSES_MAX],
-        addresses_dropped: false,
+        more_addresses: false,
         logger: None,
     };
 
@@ -325,9 +336,22 @@ impl<'a> Found<'a> {
             Field::Logger => self.logger = self.logger.or(Some(value)),
             Field::Address(_) => match self.addresses.iter_mut().find(|place| place.is_none()) {
                 Some(place) => *place = Some((slot, value)),
-                None => self.addresses_dropped = true,
+                None => self.more_addresses = true,
             },
         }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = (Slot, Whose, &'a [u8])> {
+        self.addresses.iter().flatten().filter_map(|(slot, value)| match slot.field {
+            Field::Address(whose) => Some((*slot, whose, value.bytes())),
+            _ => None,
+        })
+    }
+
+    /// What Traefik was told of the client, where it is not the client itself.
+    fn header(&self, peer: Option<IpAddr>) -> Option<&'a [u8]> {
+        let (.., text) = self.addresses().find(|(_, whose, _)| *whose == Whose::Header)?;
+        present(text).filter(|text| address(text) != peer)
     }
 
     fn has(&self, word: Word) -> bool {
@@ -462,7 +486,7 @@ const SAMPLES: &[Sample] = &[
     Sample {
         format: "",
         line: r#"{"ClientAddr":"192.0.2.10:53412","ClientHost":"203.0.113.9","ClientPort":"53412","ClientUsername":"-","DownstreamContentSize":1516,"DownstreamStatus":404,"Duration":1532671,"OriginContentSize":1516,"OriginDuration":1389012,"OriginStatus":404,"Overhead":143659,"RequestAddr":"www.example.jp","RequestContentSize":0,"RequestCount":42,"RequestHost":"www.example.jp","RequestMethod":"GET","RequestPath":"/.env?a=1\u0026b=2","RequestPort":"-","RequestProtocol":"HTTP/1.1","RequestScheme":"https","RetryAttempts":0,"RouterName":"web@docker","ServiceAddr":"172.18.0.3:80","StartLocal":"2026-11-22T10:23:44.123456789+09:00","StartUTC":"2026-11-22T01:23:44.123456789Z","entryPointName":"websecure","level":"info","msg":"","request_User-Agent":"Go-http-client/1.1","time":"2026-11-22T10:23:44+09:00"}"#,
-        event: "time=2026-11-22T01:23:44.123456Z peer=192.0.2.10 method=GET path=/.env protocol=HTTP/1.1 status=404 bytes=1516 duration_us=1532 agent=Go-http-client/1.1 host=www.example.jp",
+        event: "time=2026-11-22T01:23:44.123456Z peer=192.0.2.10 forwarded=203.0.113.9 method=GET path=/.env protocol=HTTP/1.1 status=404 bytes=1516 duration_us=1532 agent=Go-http-client/1.1 host=www.example.jp",
     },
     // Envoy, as Istio sets it up.
     Sample {

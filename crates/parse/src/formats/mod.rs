@@ -10,16 +10,23 @@ pub(crate) mod alb;
 pub(crate) mod apache_access;
 pub(crate) mod apache_error;
 pub(crate) mod cloudfront;
+pub(crate) mod dovecot;
 pub(crate) mod haproxy_http;
 pub(crate) mod haproxy_tcp;
+pub(crate) mod journal_export;
+pub(crate) mod journal_json;
 pub(crate) mod json_access;
 pub(crate) mod kernel;
 pub(crate) mod lighttpd_error;
+pub(crate) mod mysql_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod postfix;
 pub(crate) mod squid;
 pub(crate) mod sshd;
+pub(crate) mod syslog;
+pub(crate) mod vsftpd;
 pub(crate) mod w3c;
 
 /// All formats. When two fit a log equally well, the first one is taken.
@@ -39,6 +46,13 @@ pub static ALL: &[&Unit] = &[
     &php_fpm::UNIT,
     &kernel::UNIT,
     &sshd::UNIT,
+    &dovecot::UNIT,
+    &postfix::UNIT,
+    &vsftpd::UNIT,
+    &mysql_error::UNIT,
+    &syslog::UNIT,
+    &journal_export::UNIT,
+    &journal_json::UNIT,
 ];
 
 /// A filled-in form: one kind of log.
@@ -85,6 +99,11 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// A second one for another part of the same log.
     fn fork(&self) -> Box<dyn Reader>;
+
+    /// A carriage return at the end of a line is data to it, not a part of the line ending.
+    fn keeps_returns(&self) -> bool {
+        false
+    }
 }
 
 impl Unit {

@@ -19,6 +19,9 @@ const TIMED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $sta
 
 const MAIN_TIMED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for" $request_time"#;
 
+/// That of the ingress controller of Kubernetes.
+const INGRESS: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"#;
+
 pub(crate) const UNIT: Unit = Unit {
     id: "nginx-access",
     about: Text::fixed(
@@ -30,6 +33,7 @@ pub(crate) const UNIT: Unit = Unit {
         ("nginx-main", MAIN),
         ("nginx-combined-s", TIMED),
         ("nginx-main-s", MAIN_TIMED),
+        ("ingress-nginx", INGRESS),
     ],
     samples: SAMPLES,
     way: Way::String { compile: |string, clock| Format::nginx(string, false, clock), candidates },
@@ -224,6 +228,11 @@ const SAMPLES: &[Sample] = &[
         line: r#"198.51.100.11 - - [22/Nov/2026:01:24:04 +0000] "CONNECT www.example.com:443 HTTP/1.1" 400 157 "-" "-" 20.002"#,
         event: "time=2026-11-22T01:23:43.998Z peer=198.51.100.11 method=CONNECT path=www.example.com:443 protocol=HTTP/1.1 status=400 bytes=157 duration_us=20002000",
     },
+    Sample {
+        format: "ingress-nginx",
+        line: r#"192.0.2.10 - - [22/Nov/2026:01:23:45 +0000] "POST /api HTTP/2.0" 502 157 "-" "curl/8.5.0" 312 1.204 [web-app-80] [] 10.244.1.7:8080, 10.244.2.9:8080 0, 157 0.604, 0.600 502, 502 8c1f9e"#,
+        event: "time=2026-11-22T01:23:43.796Z peer=192.0.2.10 method=POST path=/api protocol=HTTP/2.0 status=502 bytes=157 duration_us=1204000 agent=curl/8.5.0",
+    },
 ];
 
 #[cfg(test)]
@@ -254,6 +263,80 @@ mod tests {
             b"unix: [22/Nov/2026:01:23:44 +0000] 200",
             "time=2026-11-22T01:23:44Z status=200",
         );
+    }
+
+    /// Each between others, as it is and without a value.
+    #[test]
+    fn every_usual_variable() {
+        let check = |variable: &str, value: &str, expected: &str| {
+            let line = format!("192.0.2.10 [22/Nov/2026:01:23:44 +0000] {value} end");
+            let expected = format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {expected}");
+            check(
+                &format!("$remote_addr [$time_local] {variable} end"),
+                line.as_bytes(),
+                expected.trim_end(),
+            );
+        };
+        for (variable, value, expected) in [
+            ("$body_bytes_sent", "5120", "bytes=5120"),
+            ("$bytes_sent", "5321", "bytes=5321"),
+            ("$connection", "17", ""),
+            ("$connection_requests", "3", ""),
+            ("$connection_time", "0.104", ""),
+            ("$gzip_ratio", "3.22", ""),
+            ("$gzip_ratio", "-", ""),
+            ("$host", "www.example.jp", "host=www.example.jp"),
+            ("$http_host", "www.example.jp:8080", "host=www.example.jp:8080"),
+            ("$server_name", "_", "host=_"),
+            ("$http_cookie", "a=b; c=d", ""),
+            ("$cookie_session", "-", ""),
+            ("$http_x_real_ip", "203.0.113.9", ""),
+            ("$proxy_protocol_addr", "203.0.113.9", ""),
+            ("$proxy_add_x_forwarded_for", "203.0.113.9, 192.0.2.10", ""),
+            ("$http_x_forwarded_for", "198.51.100.7, 192.0.2.99", r#"forwarded="198.51.100.7, 192.0.2.99""#),
+            ("$http_referer", "-", ""),
+            ("$http_user_agent", "a b", r#"agent="a b""#),
+            ("$is_args$args", "?a=b c", ""),
+            ("$query_string", "-", ""),
+            ("$request_uri", "/a?b c", "path=/a"),
+            ("$uri", "/a b", r#"path="/a b""#),
+            ("$document_uri", "/a", "path=/a"),
+            ("$request_method", "POST", "method=POST"),
+            ("$request_length", "312", ""),
+            ("$request_id", "8c1f9e", ""),
+            ("$request_completion", "OK", ""),
+            ("$request_filename", "/var/www/a b", ""),
+            ("$remote_user", "mary ann", r#"user="mary ann""#),
+            ("$remote_port", "53412", ""),
+            ("$realip_remote_port", "53412", ""),
+            ("$scheme", "https", ""),
+            ("$server_addr", "10.0.0.5", ""),
+            ("$server_port", "443", ""),
+            ("$server_protocol", "HTTP/2.0", "protocol=HTTP/2.0"),
+            ("$ssl_protocol", "TLSv1.3", ""),
+            ("$ssl_cipher", "TLS_AES_128_GCM_SHA256", ""),
+            ("$ssl_session_reused", "r", ""),
+            ("$ssl_server_name", "www.example.jp", ""),
+            ("$ssl_client_s_dn", "CN=mary ann,O=x", ""),
+            ("$ssl_client_verify", "FAILED:certificate has expired", ""),
+            ("$status", "499", "status=499"),
+            ("$upstream_addr", "10.0.0.7:80, 10.0.0.8:80 : unix:/run/a.sock", ""),
+            ("$upstream_cache_status", "MISS", ""),
+            ("$upstream_connect_time", "-", ""),
+            ("$upstream_header_time", "0.100, 0.200 : 0.300", ""),
+            ("$upstream_response_time", "0.100, - : 0.300", ""),
+            ("$upstream_response_length", "0, 157", ""),
+            ("$upstream_status", "502, 200 : 200", ""),
+            ("$pipe", ".", ""),
+            ("$pid", "1234", ""),
+            ("$hostname", "web1", ""),
+            ("$nginx_version", "1.26.0", ""),
+            ("$http2", "h2", ""),
+            ("$tcpinfo_rtt", "1234", ""),
+            ("$geoip2_data_country_code", "JP", ""),
+        ] {
+            check(variable, value, expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use toban_model::event::{ErrorLine, Event, Level};
 use super::{Sample, Unit, Way};
 use crate::scan::{Scan, number};
 use crate::stamp::{Civil, Dates, day_padded, month, time_of_day};
+use crate::syslog::Head;
 
 /// What stands in messages that matter, and the fixed name that this gives them: php-fpm numbers none.
 const CODES: &[(&str, &str)] = &[
@@ -41,6 +42,18 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let time = dates.local(&Civil { year, month, day, hour, minute, second, micros })?;
     scan.literal(b"] ")?;
     let level = level(scan.until(b": ")?)?;
+    Some(ErrorLine { time: Some(time), ..message(scan, level)? })
+}
+
+/// The event of a line that php-fpm wrote through syslog (`error_log = syslog`): `[WARNING] [pool www] …`.
+pub(super) fn event<'a>(head: &Head<'a>) -> Option<Event<'a>> {
+    let mut scan = Scan::new(head.text);
+    scan.literal(b"[")?;
+    let level = level(scan.until(b"] ")?)?;
+    Some(Event::Error(ErrorLine { time: head.time, pid: head.pid, ..message(scan, level)? }))
+}
+
+fn message(mut scan: Scan<'_>, level: Level) -> Option<ErrorLine<'_>> {
     let mut pid = None;
     if scan.literal(b"pid ").is_some() {
         // At debug level, the process and the place in the source: `pid 7, fpm_event_loop(), line 435: `.
@@ -56,7 +69,7 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let said = memmem::find(text, b" said into std").unwrap_or(text.len());
     let code = CODES.iter().find(|(words, _)| memmem::find(&text[..said], words.as_bytes()).is_some());
     Some(ErrorLine {
-        time: Some(time),
+        time: None,
         level,
         pid,
         peer: None,

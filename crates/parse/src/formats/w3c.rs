@@ -103,7 +103,7 @@ impl W3c {
             return Some(request);
         };
         let plain = columns.read(line, false, habits, dates).filter(|_| self.software != Software::Quoting);
-        plain.or_else(|| columns.read(line, true, habits, dates).filter(|_| line.contains(&b'"')))
+        plain.or_else(|| line.contains(&b'"').then(|| columns.read(line, true, habits, dates))?)
     }
 }
 

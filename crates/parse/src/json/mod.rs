@@ -165,8 +165,8 @@ impl<'a> Reader<'a> {
             return self.text().map(Value::Text);
         }
         let rest = &self.line[self.at..];
-        let len = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
-        let (bare, _) = rest.split_at(len);
+        let len = rest.iter().take_while(|b| BARE[usize::from(**b)]).count();
+        let bare = &rest[..len];
         self.at += len;
         let known = match bare {
             b"" | b"-" | b"null" | b"true" | b"false" => true,
@@ -196,6 +196,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The bytes that numbers and the few words are made of.
+const BARE: [bool; 256] = {
+    let mut bare = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bare[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'-' | b'.');
+        byte += 1;
+    }
+    bare
+};
+
 /// Where the first of the two stands. Most strings are shorter than what a search costs to set up, so they are looked
 /// through eight bytes at a time first.
 #[inline]
@@ -205,19 +216,18 @@ fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     const BACKSLASHES: u64 = ONES * b'\\' as u64;
     // Marks at least the first byte that is zero, see "Determine if a word has a zero byte" in Bit Twiddling Hacks.
     let zeroes = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let mut at = 0;
-    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        if at == 32 {
-            return memchr2(b'"', b'\\', &text[at..]).map(|found| at + found);
+    let (words, tail) = text.as_chunks::<8>();
+    for (index, eight) in words.iter().enumerate() {
+        if index == 4 {
+            return memchr2(b'"', b'\\', &text[32..]).map(|found| 32 + found);
         }
         let word = u64::from_le_bytes(*eight);
         let marks = zeroes(word ^ QUOTES) | zeroes(word ^ BACKSLASHES);
         if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
+            return Some(index * 8 + marks.trailing_zeros() as usize / 8);
         }
-        at += 8;
     }
-    text[at..].iter().position(|b| matches!(b, b'"' | b'\\')).map(|found| at + found)
+    tail.iter().position(|b| matches!(b, b'"' | b'\\')).map(|found| words.len() * 8 + found)
 }
 
 /// Appends the text without its escapes. What is no escape stays as it is.

@@ -37,6 +37,9 @@ pub(crate) enum Whose {
     Client,
     /// A name that people give by hand, and not always to what the server saw: counts where there is no other.
     Someone,
+    /// Traefik's `ClientHost`, which is the client, or the `X-Forwarded-For` that it was let in with. Like the last, and
+    /// otherwise the header.
+    Header,
 }
 
 /// The fields that are text.
@@ -108,8 +111,9 @@ const KNOWN: &[(Field, &str)] = &[
     (Field::Address(Whose::Client), "request.client_ip httpRequest.remoteIp source.ip client.ip"),
     (
         Field::Address(Whose::Someone),
-        "client_ip client client_addr client_address remote remote_host peer peer_ip peer_addr source_ip src_ip c-ip ip ip_address ClientHost clientIP source.address client.address",
+        "client_ip client client_addr client_address remote remote_host peer peer_ip peer_addr source_ip src_ip c-ip ip ip_address clientIP source.address client.address",
     ),
+    (Field::Address(Whose::Header), "ClientHost"),
     (
         Field::Text(Word::Forwarded),
         "http_x_forwarded_for x_forwarded_for xff forwarded_for request_X-Forwarded-For request.headers.X-Forwarded-For",

@@ -37,6 +37,24 @@ struct Reading<'a> {
     beside: Beside,
 }
 
+impl Reading<'_> {
+    const BLANK: Reading<'static> = Reading { request: BLANK, beside: Beside::BLANK };
+}
+
+/// A bare field, before which of its ends is tried next.
+struct Fork<'a> {
+    /// Its step.
+    index: usize,
+    /// What it starts.
+    rest: &'a [u8],
+    /// The first place that was not tried.
+    from: usize,
+    /// The last place where it can end.
+    limit: usize,
+    /// What was read before it.
+    reading: Reading<'a>,
+}
+
 impl Plan {
     /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
     ///
@@ -110,6 +128,8 @@ impl Plan {
 
     /// Takes one field that `rest` starts with, to the first place where it can end; returns what follows it and its
     /// literal.
+    ///
+    /// Like all that it calls for a usual field, it is always inlined: what is known of a step must reach them.
     #[inline(always)]
     fn step<'a>(
         &self,
@@ -146,17 +166,10 @@ impl Plan {
         }
         let mut first = None;
         let mut retries = RETRIES_MAX;
-        self.walk(
-            0,
-            line,
-            Reading { request: BLANK, beside: Beside::BLANK },
-            dates,
-            &mut retries,
-            &mut |reading| {
-                first = Some(reading);
-                false
-            },
-        );
+        self.walk(line, dates, &mut retries, |reading| {
+            first = Some(reading);
+            false
+        });
         first
     }
 
@@ -165,24 +178,17 @@ impl Plan {
         let mut first: Option<Reading<'a>> = None;
         let mut agree = true;
         let mut retries = RETRIES_MAX;
-        self.walk(
-            0,
-            line,
-            Reading { request: BLANK, beside: Beside::BLANK },
-            dates,
-            &mut retries,
-            &mut |reading| match &first {
-                None => {
-                    first = Some(reading);
-                    true
-                }
-                Some(known) => {
-                    let (one, other) = (&known.request, &reading.request);
-                    agree = one.peer == other.peer && one.client == other.client;
-                    agree
-                }
-            },
-        );
+        self.walk(line, dates, &mut retries, |reading| match &first {
+            None => {
+                first = Some(reading);
+                true
+            }
+            Some(known) => {
+                let (one, other) = (&known.request, &reading.request);
+                agree = one.peer == other.peer && one.client == other.client;
+                agree
+            }
+        });
         let mut reading = first?;
         if !agree || retries == 0 {
             reading.request.peer = None;
@@ -192,50 +198,60 @@ impl Plan {
         Some(reading)
     }
 
-    /// Tries every place where a bare field can end, leftmost first; `found` says whether to go on. Returns the same.
-    #[expect(clippy::too_many_arguments, reason = "the state of one search, which lives nowhere else")]
+    /// Tries every place where a bare field can end, leftmost first; `found` says whether to go on.
     fn walk<'a>(
         &self,
-        mut index: usize,
-        mut rest: &'a [u8],
-        mut reading: Reading<'a>,
+        line: &'a [u8],
         dates: &mut Dates,
         retries: &mut u32,
-        found: &mut dyn FnMut(Reading<'a>) -> bool,
-    ) -> bool {
-        while let Some(step) = self.steps.get(index) {
-            index += 1;
-            if step.shape != Shape::Bare {
+        mut found: impl FnMut(Reading<'a>) -> bool,
+    ) {
+        // Not on the thread's own stack: a format may have more fields than that has room for.
+        let mut forks: Vec<Fork<'a>> = Vec::new();
+        let (mut index, mut rest, mut reading) = (0, line, Reading::BLANK);
+        loop {
+            let fits = loop {
+                let Some(step) = self.steps.get(index) else { break rest.is_empty() };
+                if step.shape == Shape::Bare {
+                    // A server that escapes quotes writes none inside a field.
+                    let limit = if self.escaped { unescaped_quote(rest) } else { None }.unwrap_or(rest.len());
+                    forks.push(Fork { index, rest, from: 0, limit, reading });
+                    break false;
+                }
                 let Reading { request, beside } = &mut reading;
-                let Some(after) = self.step(step, rest, request, beside, dates) else { return true };
-                rest = after;
-                continue;
+                let Some(after) = self.step(step, rest, request, beside, dates) else { break false };
+                (index, rest) = (index + 1, after);
+            };
+            if fits && !found(reading) {
+                return;
             }
-            // A server that escapes quotes writes none inside a field.
-            let limit = if self.escaped { unescaped_quote(rest) } else { None }.unwrap_or(rest.len());
-            let mut from = 0;
-            while let Some(distance) = rest.get(from..).and_then(|rest| step.then.find(rest)) {
-                let len = from + distance;
-                from = len + 1;
-                if len > limit {
+            // On from the last field that can end elsewhere.
+            loop {
+                let Some(fork) = forks.last_mut() else { return };
+                let step = &self.steps[fork.index];
+                let distance = fork.rest.get(fork.from..).and_then(|rest| step.then.find(rest));
+                let Some(len) =
+                    distance.map(|distance| fork.from + distance).filter(|len| *len <= fork.limit)
+                else {
+                    forks.pop();
+                    continue;
+                };
+                fork.from = len + 1;
+                *retries -= 1;
+                if *retries == 0 {
+                    return;
+                }
+                reading = fork.reading;
+                let head = Head { rest: fork.rest, len };
+                let Reading { request, beside } = &mut reading;
+                if let Some(after) = step.then.strip(&fork.rest[len..])
+                    && self.take(&step.field, head, request, beside).is_some()
+                {
+                    (index, rest) = (fork.index + 1, after);
                     break;
                 }
-                *retries = retries.saturating_sub(1);
-                if *retries == 0 {
-                    return false;
-                }
-                let mut branch = reading;
-                let Reading { request, beside } = &mut branch;
-                if let Some(after) = step.then.strip(&rest[len..])
-                    && self.take(&step.field, Head { rest, len }, request, beside).is_some()
-                    && !self.walk(index, after, branch, dates, retries, found)
-                {
-                    return false;
-                }
             }
-            return true;
         }
-        if rest.is_empty() { found(reading) } else { true }
     }
 
     /// Puts a field's text where it belongs; `None` if it cannot be such a field.
@@ -304,15 +320,15 @@ impl Stamp {
     /// Reads the stamp that `rest` starts with; returns its length.
     #[inline(always)]
     fn read(&self, rest: &[u8], beside: &mut Beside, dates: &mut Dates) -> Option<usize> {
-        let len = match self {
+        match self {
             Stamp::Clf => {
                 beside.time = Some(dates.clf(rest.first_chunk::<26>()?)?);
-                26
+                Some(26)
             }
             Stamp::Iso => {
                 let mut scan = Scan::new(rest);
                 beside.time = Some(crate::stamp::iso(&mut scan, dates)?.as_micros());
-                rest.len() - scan.rest.len()
+                Some(rest.len() - scan.rest.len())
             }
             Stamp::Epoch { unit_us } => {
                 let digits = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
@@ -320,15 +336,14 @@ impl Stamp {
                 let micros =
                     Head { rest, len: digits }.micros(*unit_us).filter(|micros| *micros < 1 << 60)?;
                 beside.time = Some(i64::try_from(micros).ok()?);
-                digits
+                Some(digits)
             }
             Stamp::Fraction { digits } => {
                 beside.partial.micros = micros_of_fraction(rest.get(..*digits)?)?;
-                *digits
+                Some(*digits)
             }
-            Stamp::Strftime(format) => format.read(rest, &mut beside.partial)?,
-        };
-        Some(len)
+            Stamp::Strftime(format) => format.read(rest, &mut beside.partial),
+        }
     }
 }
 

@@ -7,8 +7,14 @@ use toban_model::{Blamed, Busiest, Named, Origin};
 
 /// Those who are blamed, and then what was busiest if that was asked for; one object a line.
 ///
-/// What is busiest has `"top"` with its dimension. A count lies between `requests` and `requests + error`.
-pub fn scan(blamed: &[Blamed], busiest: Option<&Busiest>) -> String {
+/// With several `logs`, which are named here, each line number is also told with its log. What is busiest has `"top"`
+/// with its dimension. A count lies between `requests` and `requests + error`.
+pub fn scan(blamed: &[Blamed], busiest: Option<&Busiest>, logs: &[String]) -> String {
+    #[derive(Serialize)]
+    struct LogJson<'a> {
+        log: &'a str,
+        lines: Vec<u64>,
+    }
     #[derive(Serialize)]
     struct BlamedJson<'a> {
         client: Option<IpAddr>,
@@ -20,10 +26,16 @@ pub fn scan(blamed: &[Blamed], busiest: Option<&Busiest>) -> String {
         count: u32,
         first: f64,
         last: f64,
-        lines: &'a [u64],
+        lines: Vec<u64>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        logs: Vec<LogJson<'a>>,
     }
     let mut out = String::new();
     for blamed in blamed {
+        let by_log = blamed.lines.chunk_by(|(one, _), (other, _)| one == other).map(|lines| LogJson {
+            log: logs.get(lines[0].0).map_or("", String::as_str),
+            lines: lines.iter().map(|(_, line)| *line).collect(),
+        });
         push(
             &mut out,
             &BlamedJson {
@@ -35,7 +47,8 @@ pub fn scan(blamed: &[Blamed], busiest: Option<&Busiest>) -> String {
                 count: blamed.count,
                 first: blamed.first.as_secs_f64(),
                 last: blamed.last.as_secs_f64(),
-                lines: &blamed.lines,
+                lines: blamed.lines.iter().map(|(_, line)| *line).collect(),
+                logs: if logs.len() > 1 { by_log.collect() } else { Vec::new() },
             },
         );
     }

@@ -9,7 +9,7 @@ use super::actors::Plan;
 use super::clients;
 use super::random::{Random, Weighted};
 use super::site::{Asked, Site};
-use super::{DAY_S, Generate, Line, Offence, Request, clock};
+use super::{DAY_S, Generate, Line, Request, clock};
 
 /// A large log has so many clients, of whom the k-th busiest comes 1/k as often as the busiest.
 const CLIENTS_MAX: u64 = 200_000;
@@ -75,17 +75,14 @@ impl Generate for Access {
                 if acts && (visits == 0 || random.chance(0.3)) {
                     let Some(&(_, who, step)) = steps.next() else { break };
                     let actor = &plan.actors[who as usize];
-                    let name = actor.address.to_string();
-                    let (asked, agent, user, offence) = plan.act(&mut random, actor, step, &mut raw);
-                    let who = Who { address: actor.address, name: &name, user, agent, offence };
-                    write(&mut text, show, &day, second, &who, &asked, &raw);
+                    let asked = plan.act(&mut random, actor, step, &mut raw);
+                    let who = (actor.address, &*actor.address.to_string());
+                    write(&mut text, show, &day, second, who, &asked, &raw);
                 } else if visits > 0 {
                     visits -= 1;
                     let client = busy.pick(&mut random);
-                    let asked = site.visit(&mut random, &mut raw);
-                    let (address, name, agent) = (usual[client], &names[client], site.agent(agents[client]));
-                    let who = Who { address, name, user: "-", agent, offence: None };
-                    write(&mut text, show, &day, second, &who, &asked, &raw);
+                    let asked = site.visit(&mut random, agents[client], &mut raw);
+                    write(&mut text, show, &day, second, (usual[client], &names[client]), &asked, &raw);
                 } else {
                     break;
                 }
@@ -98,29 +95,17 @@ impl Generate for Access {
     }
 }
 
-/// Who sends a request.
-struct Who<'a> {
-    address: IpAddr,
-    /// The address as text.
-    name: &'a str,
-    /// What stands in the place of the user's name.
-    user: &'a str,
-    agent: &'a str,
-    offence: Option<Offence>,
-}
-
 /// One line, of a request that ended in this second.
 fn write(
     text: &mut Vec<u8>,
     show: &mut dyn FnMut(&Line<'_>),
     day: &str,
     second: u32,
-    who: &Who<'_>,
+    (client, name): (IpAddr, &str),
     asked: &Asked<'_>,
     raw: &str,
 ) {
-    let Who { address, name, user, agent, offence } = *who;
-    let Asked { method, path, status, bytes, referer, duration_us } = *asked;
+    let Asked { user, method, path, status, bytes, referer, agent, duration_us, offence } = *asked;
     // The stamp is when it began, which was on this day.
     let duration_us = duration_us.min(second.saturating_mul(1_000_000) | 0xf_ffff);
     let began = second - (duration_us / 1_000_000).min(second);
@@ -136,7 +121,7 @@ fn write(
     let request = Some(Request { method, path, agent, duration_us });
     show(&Line {
         text,
-        client: Some(address),
+        client: Some(client),
         second: began,
         offence: offence.map(|offence| (offence, 1)),
         request,

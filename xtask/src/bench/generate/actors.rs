@@ -43,8 +43,9 @@ pub(crate) type Step = (u32, u32, u32);
 pub(crate) struct Plan {
     pub(crate) actors: Vec<Actor>,
     pub(crate) steps: Vec<Step>,
-    /// Written about in what attackers send: [`clients::victims`], and two of the usual clients.
-    forged: Vec<String>,
+    /// Who is written about in what attackers send, [`clients::victims`] and two of the usual clients: the address, and
+    /// the text that ends in a line of theirs.
+    forged: Vec<(String, String)>,
 }
 
 /// How a kind of attack is made up.
@@ -122,11 +123,12 @@ impl Plan {
         let forged = (0..).zip(victims.iter().chain(&busy)).map(|(nth, victim)| {
             // As Apache writes a quote and the end of a line that came in a header.
             let (before, quote) = (["Mozilla/5.0", "x\\\" 200 5 \\\"-\\\" \\\"y"][nth % 2], "\\\"");
-            format!(
+            let text = format!(
                 "{before}\\n{victim} - - [{stamp}:12:00:0{} +0000] {quote}POST /xmlrpc.php HTTP/1.1{quote} 200 403 \
                  {quote}-{quote} {quote}-",
                 nth % 10
-            )
+            );
+            (victim.to_string(), text)
         });
         let mut plan = Self { actors: Vec::new(), steps: Vec::new(), forged: forged.collect() };
         let mut left = lines * ATTACK_PER_MILLE / 1000;
@@ -207,8 +209,8 @@ impl Plan {
         }
         // Few of them in a small log, or they would be most of it.
         let pause = ((3_000_000 / lines.max(1)) as u32).clamp(1, 20);
-        for (role, every) in [(Role::App, 2_700 * pause), (Role::Monitor, 60 * pause)] {
-            let who = self.actor(random, usual[usual.len() - 1 - role.is_monitor()], role);
+        for (role, every, nth) in [(Role::App, 2_700 * pause, 1), (Role::Monitor, 60 * pause, 2)] {
+            let who = self.actor(random, usual[usual.len() - nth], role);
             self.steps.extend((0..DAY_S / every).map(|step| (step * every + 7, who, step)));
         }
     }
@@ -230,16 +232,15 @@ impl Plan {
         self.actors.len() as u32 - 1
     }
 
-    /// What an actor sends in a step: `line` becomes the request line. Beside it the agent, what is in the place of
-    /// the user's name, and the offence.
+    /// What an actor sends in a step; `line` becomes the request line.
     pub(crate) fn act<'a>(
         &'a self,
         random: &mut Random,
         actor: &'a Actor,
         step: u32,
         line: &mut String,
-    ) -> (Asked<'a>, &'a str, &'a str, Option<Offence>) {
-        let forged = &self.forged[step as usize % self.forged.len()];
+    ) -> Asked<'a> {
+        let (victim, forged) = &self.forged[step as usize % self.forged.len()];
         let (mut agent, mut user, mut referer) = (actor.agent.as_str(), "-", "-");
         let (method, path, status, bytes, slow, offence) = match actor.role {
             Role::Xmlrpc => {
@@ -248,7 +249,7 @@ impl Plan {
             Role::App => ("POST", "/xmlrpc.php", 200, 800, 200_000.0, None),
             Role::WpLogin { forges } => {
                 if forges && step.is_multiple_of(2) {
-                    agent = &self.forged[step as usize / 2 % self.forged.len()];
+                    agent = &self.forged[step as usize / 2 % self.forged.len()].1;
                 }
                 referer = "https://www.example.org/wp-login.php";
                 ("POST", "/wp-login.php", 200, 7_200 + random.below(40), 240_000.0, Some(Offence::WpLogin))
@@ -268,11 +269,12 @@ impl Plan {
             Role::Scanner => {
                 match step % 9 {
                     3 => referer = forged,
-                    6 => user = forged.split(' ').next().unwrap_or("-").rsplit('n').next().unwrap_or("-"),
+                    6 => user = victim,
                     _ => {}
                 }
                 let status = if user == "-" { 404 } else { 401 };
-                ("GET", "", status, 490, 1_500.0, Some(Offence::Probe))
+                let path = if step % 9 == 8 { "/" } else { "" };
+                ("GET", path, status, 490, 1_500.0, Some(Offence::Probe))
             }
         };
         line.clear();
@@ -282,22 +284,13 @@ impl Plan {
                 write!(line, "CONNECT {}.example.net:443 HTTP/1.1", random.one(&["mail", "www", "api"]))
             }
             Role::NotHttp => write!(line, "{}", random.one(&NOT_HTTP)),
-            Role::Scanner if step % 9 == 8 => {
-                write!(line, "GET /?q={} HTTP/1.1", forged.replace(' ', "+"))
-            }
+            Role::Scanner if path == "/" => write!(line, "GET /?q={} HTTP/1.1", forged.replace(' ', "+")),
             Role::Scanner => write!(line, "GET {} HTTP/1.1", PROBES[step as usize % PROBES.len()]),
             Role::App => write!(line, "POST /xmlrpc.php?for=jetpack HTTP/1.1"),
             _ => write!(line, "{method} {path} HTTP/1.1"),
         };
         let duration_us = random.log_normal(slow, 0.6) as u32;
-        let asked = Asked { method, path, status, bytes: Some(bytes as u32), referer, duration_us };
-        (asked, agent, user, offence)
-    }
-}
-
-impl Role {
-    fn is_monitor(self) -> usize {
-        usize::from(self == Role::Monitor)
+        Asked { user, method, path, status, bytes: Some(bytes as u32), referer, agent, duration_us, offence }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::Offence;
 use super::random::{Random, Weighted};
 
 /// What was asked, how it was answered, and the rest of an access log's line.
 pub(crate) struct Asked<'a> {
+    /// What stands in the place of the user's name.
+    pub(crate) user: &'a str,
     pub(crate) method: &'static str,
     /// See [`super::Request::path`].
     pub(crate) path: &'static str,
@@ -13,7 +16,9 @@ pub(crate) struct Asked<'a> {
     /// Bytes sent; `-` for none.
     pub(crate) bytes: Option<u32>,
     pub(crate) referer: &'a str,
+    pub(crate) agent: &'a str,
     pub(crate) duration_us: u32,
+    pub(crate) offence: Option<Offence>,
 }
 
 /// Kinds of requests with how often they come, in a thousand.
@@ -100,12 +105,8 @@ impl Site {
         self.popular_agents.pick(random) as u16
     }
 
-    pub(crate) fn agent(&self, which: u16) -> &str {
-        &self.agents[usize::from(which)]
-    }
-
-    /// A usual request; `line` becomes the request line.
-    pub(crate) fn visit(&self, random: &mut Random, line: &mut String) -> Asked<'static> {
+    /// A usual request of someone with this agent; `line` becomes the request line.
+    pub(crate) fn visit(&self, random: &mut Random, agent: u16, line: &mut String) -> Asked<'_> {
         let (route, _) = ROUTES[self.routes.pick(random)];
         let (one, two) = (*random.one(&WORDS), *random.one(&WORDS));
         let (mut method, mut path) = ("GET", "");
@@ -194,7 +195,8 @@ impl Site {
         let bytes = (status != 304).then(|| random.log_normal(size, 0.7) as u32);
         let duration_us = random.log_normal(slow.0, slow.1) as u32;
         let referer = REFERERS[random.below(REFERERS.len())];
-        Asked { method, path, status, bytes, referer, duration_us }
+        let agent = self.agents[usize::from(agent)].as_str();
+        Asked { user: "-", method, path, status, bytes, referer, agent, duration_us, offence: None }
     }
 }
 

@@ -34,6 +34,13 @@ fn whose_address() {
     check(r#""client":"192.0.2.10","ip":"203.0.113.9""#, "");
     check(r#""remote_addr":"unix:","client_ip":"203.0.113.9""#, "");
     check(r#""x_real_ip":"203.0.113.9","http_x_forwarded_for":"203.0.113.9""#, "forwarded=203.0.113.9");
+    // Traefik's: the header only where there is nothing else.
+    check(r#""ClientAddr":"192.0.2.10:5","ClientHost":"192.0.2.10""#, "peer=192.0.2.10");
+    check(
+        r#""ClientAddr":"192.0.2.10:5","ClientHost":"203.0.113.9, 192.0.2.3""#,
+        r#"peer=192.0.2.10 forwarded="203.0.113.9, 192.0.2.3""#,
+    );
+    check(r#""ClientHost":"192.0.2.10""#, "peer=192.0.2.10");
     // Where the server looks names up, an address may be one of those names.
     named("json-access", &[r#""remote_host":"crawler.example.com""#, r#""remote_host":"203.0.113.9""#], "");
 }
@@ -165,6 +172,7 @@ fn lines_that_do_not_fit() {
     for line in [
         r#"{"time":"2026-11-22T01:23:44Z","level":"info","msg":"started"}"#,
         r#"{"time":"2026-11-22T01:23:44Z","status":200}"#,
+        r#"{"time":"2026-11-22T01:23:44Z","status":"ok","path":"/var/www"}"#,
         r#"{"remote_addr":"192.0.2.10","request":"GET / HTTP/1.1"}"#,
         r#"{"time":"2026-11-22T01:23:44Z","request":"GET / HTTP/1.1"},"#,
         r#"[{"time":"2026-11-22T01:23:44Z","request":"GET / HTTP/1.1"}]"#,

@@ -1,0 +1,132 @@
+//! `toban scan`: logs of a day are made from a seed, with attackers in them and with people and programs who look like
+//! some; the program must name every attacker, for what they did and with the lines on which they did it, and nobody else.
+//!
+//! `TOBAN_SEED=7 TOBAN_SEEDS=40 cargo test -p toban --test scan` takes forty other seeds, from 7 on.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod check;
+mod draw;
+mod log;
+mod ssh;
+mod web;
+
+use jiff::tz::TimeZone;
+
+use check::{Outcome, check};
+use draw::Draw;
+use log::{Format, Log};
+use web::Part;
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let first = from_env("TOBAN_SEED").unwrap_or(1);
+    first..first + from_env("TOBAN_SEEDS").unwrap_or(1)
+}
+
+/// Makes a log of some parts for each seed and format, and sums up what came of it.
+fn run(name: &str, parts: &[Part], formats: &[Format]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sum = Outcome::default();
+    for seed in seeds() {
+        for format in formats {
+            let mut draw = Draw::new(seed, &format!("{name} {format:?}"));
+            let mut log = Log::default();
+            let zone = draw.pick(&["UTC", "Asia/Tokyo", "America/St_Johns"]);
+            let zone = TimeZone::get(zone).unwrap();
+            for part in parts {
+                part(&mut log, &mut draw, format.service());
+            }
+            let outcome = check(&format!("{name} {format:?} {seed}"), &mut log, *format, &zone, dir.path());
+            if !outcome.problems.is_empty() {
+                eprintln!("{name}, {format:?}, seed {seed}:");
+                outcome.problems.iter().take(12).for_each(|problem| eprintln!("    {problem}"));
+            }
+            sum.logs += 1;
+            sum.wrong += usize::from(!outcome.problems.is_empty());
+            sum.attackers += outcome.attackers;
+            sum.missed += outcome.missed;
+            sum.innocents += outcome.innocents;
+        }
+    }
+    if sum.wrong > 0 {
+        let _kept_to_be_looked_at = dir.keep();
+    }
+    sum
+}
+
+#[track_caller]
+fn passes(sums: impl IntoIterator<Item = (String, Outcome)>) {
+    let mut wrong = Vec::new();
+    for (name, sum) in sums {
+        let Outcome { logs, wrong: bad, attackers, missed, innocents, .. } = sum;
+        println!(
+            "{name}: {logs} logs, {bad} wrong; {missed} of {attackers} attackers missed, {innocents} innocents named"
+        );
+        if bad > 0 {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "wrong: {}", wrong.join(", "));
+}
+
+/// What a format cannot tell is left out.
+fn formats(name: &str) -> Vec<Format> {
+    let silent = ["speaks no http", "relays", "network relays"].contains(&name);
+    log::WEB.into_iter().filter(|format| !silent || *format != Format::Iis).collect()
+}
+
+const SYSLOG: &[Format] = &[Format::Bsd, Format::Iso];
+
+#[test]
+fn web_attackers_are_named() {
+    passes(
+        web::ATTACKS
+            .iter()
+            .map(|(name, attack)| ((*name).to_owned(), run(name, &[web::usual, *attack], &formats(name)))),
+    );
+}
+
+#[test]
+fn web_innocents_are_not() {
+    let all = web::INNOCENT.iter().chain(web::INNOCENT_ALONE);
+    passes(all.map(|(name, part)| ((*name).to_owned(), run(name, &[web::usual, *part], &formats(name)))));
+}
+
+#[test]
+fn a_web_server_with_everything() {
+    for (nth, format) in log::WEB.into_iter().enumerate() {
+        let attacks = web::ATTACKS.iter().filter(|(name, _)| formats(name).contains(&format));
+        let parts: Vec<Part> = std::iter::once(web::usual as Part)
+            .chain(web::INNOCENT.iter().chain(attacks).map(|(_, p)| *p))
+            .collect();
+        passes([(format!("everything {nth}"), run(&format!("everything {nth}"), &parts, &[format]))]);
+    }
+}
+
+#[test]
+fn guessers_at_sshd_are_named() {
+    passes(
+        ssh::ATTACKS
+            .iter()
+            .map(|(name, attack)| ((*name).to_owned(), run(name, &[ssh::usual, *attack], SYSLOG))),
+    );
+}
+
+#[test]
+fn who_logs_in_to_sshd_is_not() {
+    passes(
+        ssh::INNOCENT
+            .iter()
+            .map(|(name, part)| ((*name).to_owned(), run(name, &[ssh::usual, ssh::others, *part], SYSLOG))),
+    );
+}
+
+#[test]
+fn an_sshd_with_everything() {
+    let all = ssh::INNOCENT.iter().chain(ssh::ATTACKS).map(|(_, part)| *part);
+    let parts: Vec<Part> = [ssh::usual as Part, ssh::others].into_iter().chain(all).collect();
+    passes([("everything".into(), run("everything", &parts, SYSLOG))]);
+}
