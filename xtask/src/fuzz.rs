@@ -86,7 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if let Some(input) = &args.input {
         let [target] = &args.targets[..] else { bail!("--input needs the one target that it is for") };
-        return exit_code(engine(&build()?, target).arg(input));
+        let built = build().map_err(|stop| match stop {
+            Stop::Failed(why) | Stop::Skipped(why) => anyhow::anyhow!(why),
+        })?;
+        return exit_code(engine(&built, target).arg(input));
     }
     let mut steps = Steps::new();
     let feeding = Feeding { seconds: args.seconds, jobs: args.jobs, same: false };

@@ -248,25 +248,47 @@ fn absolute(path: &Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// Hands over whole lines from the first to the last, with the offset of each.
+/// Hands over whole lines from the first to the last, with the offset of the first of each lot.
 fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Told> {
     let mut log = history::stream(path).with_context(|| format!("could not read {}", path.display()))?;
-    let (mut line, mut offset) = (Vec::new(), 0);
-    let mut told = Told { problem: None, cut_lines: 0 };
-    loop {
-        line.clear();
-        match log.read_until(b'\n', &mut line) {
-            Ok(0) => return Ok(told),
-            Ok(len) => {
-                each(offset, &line);
-                offset += len as u64;
-            }
-            Err(error) => {
-                told.problem = Some(error.to_string());
-                return Ok(told);
-            }
+    // A line that began in an earlier lot, and of one that is too long only that it did.
+    let (mut begun, mut too_long) = (Vec::new(), false);
+    let (mut offset, mut cut_lines) = (0, 0);
+    let problem = loop {
+        let bytes = match log.fill_buf() {
+            Ok([]) => break None,
+            Ok(bytes) => bytes,
+            Err(error) => break Some(error.to_string()),
+        };
+        let (first, rest) = match memchr::memchr(b'\n', bytes) {
+            Some(end) => bytes.split_at(end + 1),
+            None => (bytes, &bytes[bytes.len()..]),
+        };
+        begun.extend_from_slice(first);
+        if begun.len() > limits::HISTORY_CHUNK_BYTES {
+            cut_lines += u64::from(!too_long);
+            offset += begun.len() as u64;
+            (too_long, begun) = (true, Vec::new());
         }
+        if first.ends_with(b"\n") {
+            if !too_long {
+                each(offset, &begun);
+            }
+            offset += begun.len() as u64;
+            too_long = false;
+            begun.clear();
+            let whole = memchr::memrchr(b'\n', rest).map_or(0, |end| end + 1);
+            each(offset, &rest[..whole]);
+            offset += whole as u64;
+            begun.extend_from_slice(&rest[whole..]);
+        }
+        let read = bytes.len();
+        log.consume(read);
+    };
+    if !begun.is_empty() && !too_long {
+        each(offset, &begun);
     }
+    Ok(Told { problem, cut_lines })
 }
 
 /// Those who are blamed, with the numbers of their lines.

@@ -173,7 +173,9 @@ impl Bursts {
     pub(super) fn suspects(&self, minutes: impl Fn(u8) -> usize, proxies: &BTreeSet<Bits>) -> Vec<Suspect> {
         let proxies: BTreeSet<Bits> = proxies.iter().map(|proxy| network(*proxy)).collect();
         let mut all: BTreeMap<(u8, Bits, Thing), BTreeMap<u32, Busy>> = BTreeMap::new();
-        let mut places: BTreeMap<(u8, Bits, Thing), Vec<(u32, u32, u32)>> = BTreeMap::new();
+        // By file and minutes.
+        type Spans = Vec<(u32, u32, u32)>;
+        let mut places: BTreeMap<(u8, Bits, Thing), Spans> = BTreeMap::new();
         for known in self.minutes.iter() {
             let Key { network, thing, minute, file, service } = known.key;
             if proxies.contains(&network) {

@@ -47,6 +47,11 @@ impl Reader for Dovecot {
         }
     }
 
+    /// Whether a failure counts depends on what was said of it before.
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }

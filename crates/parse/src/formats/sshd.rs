@@ -46,6 +46,11 @@ impl Reader for Sshd {
         is_tag(head.tag).then(|| event(&head, &mut self.0))
     }
 
+    /// Whether a failure counts depends on what was said of it before.
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }

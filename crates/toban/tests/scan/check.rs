@@ -133,7 +133,7 @@ fn compare(attacks: &[Attack], truth: &Truth, verdicts: &[Verdict]) -> Outcome {
                 ));
             }
         }
-        for prefix in prefix {
+        if let Some(prefix) = prefix {
             for (client, _) in truth
                 .clients
                 .iter()

@@ -6,7 +6,9 @@
 
 mod check;
 mod draw;
+mod errors;
 mod log;
+mod mail;
 mod ssh;
 mod web;
 
@@ -129,4 +131,50 @@ fn an_sshd_with_everything() {
     let all = ssh::INNOCENT.iter().chain(ssh::ATTACKS).map(|(_, part)| *part);
     let parts: Vec<Part> = [ssh::usual as Part, ssh::others].into_iter().chain(all).collect();
     passes([("everything".into(), run("everything", &parts, SYSLOG))]);
+}
+
+#[test]
+fn guessers_at_mail_are_named() {
+    passes(
+        mail::ATTACKS
+            .iter()
+            .map(|(name, attack)| ((*name).to_owned(), run(name, &[mail::usual, *attack], SYSLOG))),
+    );
+}
+
+#[test]
+fn who_uses_mail_is_not() {
+    passes(
+        mail::INNOCENT
+            .iter()
+            .map(|(name, part)| ((*name).to_owned(), run(name, &[mail::usual, ssh::others, *part], SYSLOG))),
+    );
+}
+
+/// One file in which all daemons of a host write.
+#[test]
+fn a_syslog_with_everything() {
+    let all = [ssh::INNOCENT, ssh::ATTACKS, mail::INNOCENT, mail::ATTACKS]
+        .into_iter()
+        .flatten()
+        .map(|(_, part)| *part);
+    let parts: Vec<Part> = [ssh::usual as Part, ssh::others, mail::usual].into_iter().chain(all).collect();
+    passes([("a syslog with everything".into(), run("a syslog with everything", &parts, SYSLOG))]);
+}
+
+#[test]
+fn an_ftp_server() {
+    passes([("ftp".into(), run("ftp", &[mail::ftp_usual, mail::ftp_guesses], &[Format::Vsftpd]))]);
+    passes([("ftp in quiet".into(), run("ftp in quiet", &[mail::ftp_usual], &[Format::Vsftpd]))]);
+}
+
+#[test]
+fn error_logs_tell_of_attackers() {
+    let formats = &[Format::ApacheError, Format::NginxError];
+    passes([("complaints".into(), run("complaints", &[errors::usual], formats))]);
+    passes(
+        errors::ATTACKS
+            .iter()
+            .map(|(name, attack)| ((*name).to_owned(), run(name, &[errors::usual, *attack], formats))),
+    );
 }
