@@ -313,7 +313,7 @@ fn names(blamed: &Blamed, clients: impl Iterator<Item = IpAddr>) {
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for kind in 0..8u8 {
-        for (name, what, more) in [("few", 0, 0), ("some", 4, 1), ("many", 2, 4)] {
+        for (name, what, more) in [("few", 0, 0), ("some", 4, 1), ("many", 2, 3)] {
             let steps = (0..8u8).flat_map(|n| [kind, n, what + n, 16 * n, 129 + n, 30, 0, more]);
             seeds.push((format!("{kind}-{name}"), steps.collect()));
         }
