@@ -101,7 +101,9 @@ fn optional(text: &[u8], value: Option<u64>) -> Option<Option<u64>> {
 fn address(text: &[u8]) -> Option<IpAddr> {
     let octets: Vec<Option<u8>> = text
         .split(|b| *b == b'.')
-        .map(|octet| number(octet).filter(|_| octet.len() <= 3)?.try_into().ok())
+        .map(|octet| {
+            number(octet).filter(|_| octet.len() == 1 || octet.first() != Some(&b'0'))?.try_into().ok()
+        })
         .collect();
     if let [Some(a), Some(b), Some(c), Some(d)] = octets[..] {
         return Some([a, b, c, d].into());

@@ -8,8 +8,6 @@ mod deeds;
 mod floods;
 mod judge;
 mod story;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -24,7 +24,7 @@ impl Draw {
     }
 
     /// From one number to another, both included.
-    pub(crate) fn from_to(&mut self, from: u64, to: u64) -> u64 {
+    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.below(to - from + 1)
     }
 
@@ -71,7 +71,7 @@ impl Draw {
             all.insert(if v6 {
                 IpAddr::from(Ipv6Addr::from(six << 64 | u128::from(self.next())))
             } else {
-                IpAddr::from([four[0], four[1], four[2], self.from_to(1, 254) as u8])
+                IpAddr::from([four[0], four[1], four[2], self.between(1, 254) as u8])
             });
         }
         let mut all: Vec<IpAddr> = all.into_iter().collect();

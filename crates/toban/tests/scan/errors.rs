@@ -7,15 +7,15 @@ use crate::log::{DAY, DAY_S, Entry, Log};
 use crate::web::Part;
 
 /// What each of the two servers writes of a client.
-fn complains(
-    log: &mut Log,
+fn complains<'l>(
+    log: &'l mut Log,
     draw: &mut Draw,
     service: &str,
     at: f64,
     who: IpAddr,
     what: Complaint<'_>,
-) -> &mut Entry {
-    let (pid, port) = (draw.from_to(100, 9_000), draw.from_to(1_025, 65_535));
+) -> &'l mut Entry {
+    let (pid, port) = (draw.between(100, 9_000), draw.between(1_025, 65_535));
     let text = if service == "apache" {
         let (module, text) = match what {
             Complaint::Password(user) => (
@@ -51,6 +51,7 @@ fn complains(
     log.line(at, Some(who), text)
 }
 
+#[derive(Clone, Copy)]
 enum Complaint<'a> {
     Password(&'a str),
     NoUser(&'a str),
@@ -64,7 +65,7 @@ pub(crate) fn usual(log: &mut Log, draw: &mut Draw, service: &'static str) {
     for nth in 0..300 {
         let (who, at) =
             (if nth % 6 == 0 { office } else { draw.address() }, DAY + draw.below(DAY_S as u64 - 100) as f64);
-        for step in 0..draw.from_to(1, 8) {
+        for step in 0..draw.between(1, 8) {
             let at = at + step as f64 * 3.0;
             let path = format!("/img/{}.png", draw.below(12));
             let what = if nth % 2 == 0 { Complaint::Missing(&path) } else { Complaint::Closed(&path) };
@@ -72,7 +73,7 @@ pub(crate) fn usual(log: &mut Log, draw: &mut Draw, service: &'static str) {
         }
         if nth % 3 == 0 {
             let user = format!("user{nth}");
-            for step in 0..draw.from_to(1, 4) {
+            for step in 0..draw.between(1, 4) {
                 complains(log, draw, service, at + 30.0 + step as f64 * 8.0, who, Complaint::Password(&user));
             }
         }
@@ -80,7 +81,7 @@ pub(crate) fn usual(log: &mut Log, draw: &mut Draw, service: &'static str) {
     // A program with an old password.
     let job = draw.address();
     for nth in 0..280 {
-        complains(log, draw, service, DAY + 9.0 + f64::from(nth) * 300.0, job, Complaint::Password("report"));
+        complains(log, draw, service, DAY + 9.0 + (nth as f64) * 300.0, job, Complaint::Password("report"));
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn guesses(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(&["credential-attack"], service);
     for single in [true, false] {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-        for _ in 0..draw.from_to(30, 200) {
+        for _ in 0..draw.between(30, 200) {
             at += draw.gap(3.0);
             let what = match draw.below(2) {
                 0 if !single => Complaint::NoUser(draw.pick(&["root", "test", "guest"])),
@@ -103,7 +104,7 @@ pub(crate) fn guesses(log: &mut Log, draw: &mut Draw, service: &'static str) {
 pub(crate) fn scans(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(&["scanner"], service);
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    for nth in 0..draw.from_to(40, 120) {
+    for nth in 0..draw.between(40, 120) {
         at += draw.gap(1.0);
         let path = [
             "/.env",

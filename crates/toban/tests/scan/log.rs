@@ -247,11 +247,14 @@ impl Format {
     }
 }
 
+/// The numbers of lines, how often each counts, and when.
+pub(crate) type Lines = Vec<(u64, u32, At)>;
+
 /// What is true of a log that was written.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     /// By attack and client: number, times and moment of each line that counts.
-    pub(crate) attacks: BTreeMap<usize, BTreeMap<IpAddr, Vec<(u64, u32, At)>>>,
+    pub(crate) attacks: BTreeMap<usize, BTreeMap<IpAddr, Lines>>,
     /// Everybody, and whether they did anything in an attack.
     pub(crate) clients: BTreeMap<IpAddr, bool>,
 }

@@ -12,7 +12,14 @@ const NAMES: [&str; 9] =
     ["info", "sales", "admin", "test", "scan", "office", "support", "root", "backup@example.jp"];
 
 /// One connection of a mail program, and whether it was let in.
-fn imap(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failures: u32) -> &mut Entry {
+fn imap<'l>(
+    log: &'l mut Log,
+    draw: &mut Draw,
+    at: f64,
+    who: IpAddr,
+    name: &str,
+    failures: u32,
+) -> &'l mut Entry {
     let session = format!("{:011x}", draw.below(1 << 44));
     let end = format!("user=<{name}>, method=PLAIN, rip={who}, lip=10.0.0.25, TLS, session=<{session}>");
     let text = if failures > 0 {
@@ -25,8 +32,8 @@ fn imap(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failur
 }
 
 /// Postfix refuses a password.
-fn smtp(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) -> &mut Entry {
-    let pid = draw.from_to(1000, 30_000);
+fn smtp<'l>(log: &'l mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) -> &'l mut Entry {
+    let pid = draw.between(1000, 30_000);
     log.said(at - 0.4, Some(who), "postfix/smtpd", pid, format!("connect from unknown[{who}]"));
     log.said(
         at + 0.2,
@@ -43,7 +50,7 @@ fn smtp(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) -> &mu
 
 /// Somebody sends a mail with a password.
 fn sends(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) {
-    let pid = draw.from_to(1000, 30_000);
+    let pid = draw.between(1000, 30_000);
     let id = format!("{:010X}", draw.below(1 << 40));
     let text = format!("{id}: client=host.example.net[{who}], sasl_method=PLAIN, sasl_username={name}");
     log.said(at, Some(who), "postfix/submission/smtpd", pid, text);
@@ -58,8 +65,8 @@ fn sends(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) {
 }
 
 /// A mail for elsewhere is refused.
-fn relay(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, to: &str) -> &mut Entry {
-    let pid = draw.from_to(1000, 30_000);
+fn relay<'l>(log: &'l mut Log, draw: &mut Draw, at: f64, who: IpAddr, to: &str) -> &'l mut Entry {
+    let pid = draw.between(1000, 30_000);
     let text = format!(
         "NOQUEUE: reject: RCPT from unknown[{who}]: 554 5.7.1 <{to}>: Relay access denied; from=<a@example.org> to=<{to}> \
          proto=ESMTP helo=<[10.9.8.7]>"
@@ -68,9 +75,9 @@ fn relay(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, to: &str) -> &mut
 }
 
 pub(crate) fn usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
-    for user in 0..draw.from_to(80, 150) {
+    for user in 0..draw.between(80, 150) {
         let (who, name) = (draw.address(), format!("user{user}@example.jp"));
-        for _ in 0..draw.from_to(2, 12) {
+        for _ in 0..draw.between(2, 12) {
             let at = DAY + draw.below(DAY_S as u64 - 10) as f64;
             imap(log, draw, at, who, &name, 0);
             if draw.one_in(4) {
@@ -81,7 +88,7 @@ pub(crate) fn usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
     // Mail from elsewhere, some of it for people who have left.
     for _ in 0..400 {
         let (who, at, pid) =
-            (draw.address(), DAY + draw.below(DAY_S as u64) as f64, draw.from_to(1000, 30_000));
+            (draw.address(), DAY + draw.below(DAY_S as u64) as f64, draw.between(1000, 30_000));
         log.said(at, Some(who), "postfix/smtpd", pid, format!("connect from mail.example.org[{who}]"));
         if draw.one_in(6) {
             let to = format!("left{}@example.jp", draw.below(40));
@@ -106,7 +113,7 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for user in 0..60 {
         let (who, at) = (draw.address(), DAY + draw.below(80_000) as f64);
         let name = format!("user{user}@example.jp");
-        for nth in 0..draw.from_to(1, 4) {
+        for nth in 0..draw.between(1, 4) {
             let at = at + nth as f64 * 20.0;
             if draw.one_in(2) {
                 imap(log, draw, at, who, &name, 1);
@@ -127,7 +134,7 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for hour in 0..24 {
         let who = carriers[draw.below(3) as usize][hour as usize];
         for nth in 0..4 {
-            let at = DAY + f64::from(hour) * 3_600.0 + f64::from(nth) * 800.0 + draw.below(60) as f64;
+            let at = DAY + (hour as f64) * 3_600.0 + (nth as f64) * 800.0 + draw.below(60) as f64;
             imap(log, draw, at, who, "roams@example.jp", 1);
         }
     }
@@ -137,7 +144,7 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
 pub(crate) fn honest_relays(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for _ in 0..10 {
         let (who, at) = (draw.address(), DAY + draw.below(80_000) as f64);
-        for nth in 0..draw.from_to(1, 4) {
+        for nth in 0..draw.between(1, 4) {
             relay(log, draw, at + nth as f64 * 70.0, who, "friend@example.net");
         }
     }
@@ -153,7 +160,7 @@ pub(crate) fn honest_relays(log: &mut Log, draw: &mut Draw, _: &'static str) {
 pub(crate) fn monitors(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let who = draw.address();
     for nth in 0..1430 {
-        let (at, pid) = (DAY + f64::from(nth) * 60.0 + 5.0, draw.from_to(1000, 30_000));
+        let (at, pid) = (DAY + (nth as f64) * 60.0 + 5.0, draw.between(1000, 30_000));
         log.said(at, Some(who), "postfix/smtpd", pid, format!("connect from unknown[{who}]"));
         log.said(
             at + 0.1,
@@ -173,8 +180,8 @@ pub(crate) fn guesses_at_imap(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(GUESS, "dovecot");
     for slow in [false, true] {
         let (who, mut at) = (draw.address(), DAY + draw.below(3_000) as f64);
-        for nth in 0..draw.from_to(30, 120) {
-            let failures = draw.from_to(1, 3) as u32;
+        for nth in 0..draw.between(30, 120) {
+            let failures = draw.between(1, 3) as u32;
             let name = NAMES[(nth % 9) as usize];
             imap(log, draw, at, who, name, failures).counts_times(attack, failures);
             at += draw.gap(if slow { 600.0 } else { 10.0 });
@@ -186,7 +193,7 @@ pub(crate) fn guesses_at_smtp(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(GUESS, "postfix");
     for slow in [false, true] {
         let (who, mut at) = (draw.address(), DAY + draw.below(3_000) as f64);
-        for nth in 0..draw.from_to(25, 120) {
+        for nth in 0..draw.between(25, 120) {
             let name = if slow { NAMES[(nth % 9) as usize] } else { draw.pick(&["info", "info@example.jp"]) };
             smtp(log, draw, at, who, name).counts(attack);
             at += draw.gap(if slow { 600.0 } else { 15.0 });
@@ -198,7 +205,7 @@ pub(crate) fn everybody_guesses(log: &mut Log, draw: &mut Draw, _: &'static str)
     let attack = log.attack(SPREAD, "postfix");
     for _ in 0..200 {
         let who = draw.address();
-        for _ in 0..draw.from_to(2, 3) {
+        for _ in 0..draw.between(2, 3) {
             let at = DAY + draw.below(DAY_S as u64 - 5) as f64;
             let name = draw.pick(&["info@example.jp", "user7@example.jp", "admin@example.jp"]);
             smtp(log, draw, at, who, name).counts(attack);
@@ -210,7 +217,7 @@ pub(crate) fn relays(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(&["scanner", "open-proxy-abuse"], "postfix");
     for single in [true, false] {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-        for _ in 0..draw.from_to(15, 60) {
+        for _ in 0..draw.between(15, 60) {
             let to =
                 if single { "spam@example.net".into() } else { format!("t{}@example.com", draw.below(99)) };
             relay(log, draw, at, who, &to).counts(attack);
@@ -223,8 +230,8 @@ pub(crate) fn relays(log: &mut Log, draw: &mut Draw, _: &'static str) {
 pub(crate) fn harvests(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(&["scanner"], "postfix");
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    for nth in 0..draw.from_to(60, 200) {
-        let pid = draw.from_to(1000, 30_000);
+    for nth in 0..draw.between(60, 200) {
+        let pid = draw.between(1000, 30_000);
         let text = format!(
             "NOQUEUE: reject: RCPT from unknown[{who}]: 550 5.1.1 <n{nth}@example.jp>: Recipient address rejected: User \
              unknown in virtual mailbox table; from=<> to=<n{nth}@example.jp> proto=SMTP helo=<x>"
@@ -238,8 +245,8 @@ pub(crate) fn harvests(log: &mut Log, draw: &mut Draw, _: &'static str) {
 pub(crate) fn speaks_no_smtp(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(&["scanner"], "postfix");
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    for _ in 0..draw.from_to(15, 60) {
-        let pid = draw.from_to(1000, 30_000);
+    for _ in 0..draw.between(15, 60) {
+        let pid = draw.between(1000, 30_000);
         let text = match draw.below(3) {
             0 => format!("lost connection after UNKNOWN from unknown[{who}]"),
             1 => format!("improper command pipelining after EHLO from unknown[{who}]: QUIT"),
@@ -252,15 +259,15 @@ pub(crate) fn speaks_no_smtp(log: &mut Log, draw: &mut Draw, _: &'static str) {
 
 /// vsftpd's own log: users, one who mistypes, a job with an old password.
 pub(crate) fn ftp_usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
-    let mut says = |log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, text: &str| {
-        let pid = draw.from_to(1000, 30_000);
+    let says = |log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, text: &str| {
+        let pid = draw.between(1000, 30_000);
         log.line(at, Some(who), format!("[pid {pid}] {text}: Client \"{who}\""));
     };
     for user in 0..60 {
         let (who, at) = (draw.address(), DAY + draw.below(80_000) as f64);
         says(log, draw, at, who, "CONNECT");
         if user % 5 == 0 {
-            for nth in 0..draw.from_to(1, 4) {
+            for nth in 0..draw.between(1, 4) {
                 says(log, draw, at + 5.0 * nth as f64, who, &format!("[user{user}] FAIL LOGIN"));
             }
         }
@@ -275,7 +282,7 @@ pub(crate) fn ftp_usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
     }
     let job = draw.address();
     for nth in 0..140 {
-        says(log, draw, DAY + 100.0 + f64::from(nth) * 600.0, job, "[report] FAIL LOGIN");
+        says(log, draw, DAY + 100.0 + (nth as f64) * 600.0, job, "[report] FAIL LOGIN");
     }
 }
 
@@ -283,8 +290,8 @@ pub(crate) fn ftp_guesses(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(GUESS, "vsftpd");
     for slow in [false, true] {
         let (who, mut at) = (draw.address(), DAY + draw.below(3_000) as f64);
-        for nth in 0..draw.from_to(30, 120) {
-            let (pid, name) = (draw.from_to(1000, 30_000), NAMES[(nth % 9) as usize]);
+        for nth in 0..draw.between(30, 120) {
+            let (pid, name) = (draw.between(1000, 30_000), NAMES[(nth % 9) as usize]);
             log.line(at, Some(who), format!("[pid {pid}] CONNECT: Client \"{who}\""));
             log.line(at + 1.0, Some(who), format!("[pid {pid}] [{name}] FAIL LOGIN: Client \"{who}\""))
                 .counts(attack);

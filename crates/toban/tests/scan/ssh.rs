@@ -38,7 +38,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(log: &'a mut Log, draw: &mut Draw, who: IpAddr) -> Session<'a> {
         let pid = 100 + log.entries.len() as u64 * 3 % 4_000_000 + draw.below(3);
-        Session { log, pid, port: draw.from_to(1_025, 65_535), who }
+        Session { log, pid, port: draw.between(1_025, 65_535), who }
     }
 
     fn says(&mut self, at: f64, text: &str) -> &mut crate::log::Entry {
@@ -85,14 +85,14 @@ impl<'a> Session<'a> {
 /// An ordinary day of a server that is on the Internet.
 pub(crate) fn usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let places: Vec<IpAddr> = (0..20).map(|_| draw.address()).collect();
-    for _ in 0..draw.from_to(150, 300) {
+    for _ in 0..draw.between(150, 300) {
         let at = DAY + draw.below(DAY_S as u64 - 200) as f64;
         let place = draw.below(20) as usize;
         let name = PEOPLE[place % PEOPLE.len()];
         Session::new(log, draw, places[place]).logs_in(at, name, "publickey");
     }
     // From each of many addresses one try, or none.
-    for _ in 0..draw.from_to(60, 150) {
+    for _ in 0..draw.between(60, 150) {
         let (who, at) = (draw.address(), DAY + draw.below(DAY_S as u64 - 10) as f64);
         let name = format!("{}{}", draw.pick(&NAMES), draw.below(1000));
         let kind = draw.below(4);
@@ -137,7 +137,7 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for nth in 0..15 {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
         let name = PEOPLE[nth % PEOPLE.len()];
-        let tries = draw.from_to(1, 4);
+        let tries = draw.between(1, 4);
         let wrong_name = draw.one_in(4);
         let mut session = Session::new(log, draw, who);
         for _ in 0..tries {
@@ -153,12 +153,11 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
 }
 
 pub(crate) fn forgets(log: &mut Log, draw: &mut Draw, _: &'static str) {
-    for nth in 0..8 {
+    // Two give it up.
+    for (nth, name) in PEOPLE.into_iter().take(6).chain(["lena", "lena"]).enumerate() {
         let (who, mut at) = (draw.address(), DAY + draw.below(70_000) as f64);
-        // Two give it up.
-        let name = if nth < 6 { PEOPLE[nth] } else { "lena" };
         for _ in 0..6 {
-            at += draw.from_to(10, 590) as f64;
+            at += draw.between(10, 590) as f64;
             Session::new(log, draw, who).fails(at, name, None);
         }
         if nth < 6 {
@@ -221,7 +220,7 @@ pub(crate) fn office(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for person in 0..200 {
         let (name, mut at) = (format!("user{person}"), DAY + 30_000.0 + draw.below(30_000) as f64);
         if draw.one_in(4) {
-            for _ in 0..draw.from_to(1, 3) {
+            for _ in 0..draw.between(1, 3) {
                 Session::new(log, draw, who).fails(at, &name, None);
                 at += 9.0;
             }
@@ -235,10 +234,10 @@ pub(crate) fn office(log: &mut Log, draw: &mut Draw, _: &'static str) {
 
 pub(crate) fn guesses_quickly(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(GUESS, SERVICE);
-    for nth in 0..draw.from_to(2, 4) {
+    for nth in 0..draw.between(2, 4) {
         let (who, mut at) = (draw.address(), DAY + draw.below(70_000) as f64);
-        let mean = draw.from_to(1, 20) as f64;
-        for _ in 0..draw.from_to(20, 300) {
+        let mean = draw.between(1, 20) as f64;
+        for _ in 0..draw.between(20, 300) {
             at += draw.gap(mean);
             let mut session = Session::new(log, draw, who);
             match draw.below(if nth == 0 { 1 } else { 3 }) {
@@ -267,7 +266,7 @@ pub(crate) fn guesses_quickly(log: &mut Log, draw: &mut Draw, _: &'static str) {
 pub(crate) fn guesses_slowly(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(GUESS, SERVICE);
     for by_the_clock in [false, true] {
-        let (who, mean) = (draw.address(), draw.from_to(200, 1200) as f64);
+        let (who, mean) = (draw.address(), draw.between(200, 1200) as f64);
         let mut at = DAY + draw.below(60) as f64;
         while at < DAY + DAY_S - 1300.0 {
             let name = draw.pick(&NAMES);
@@ -284,9 +283,9 @@ pub(crate) fn guesses_slowly(log: &mut Log, draw: &mut Draw, _: &'static str) {
 /// Each address of a network a few times, within two hours.
 pub(crate) fn network_guesses(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(SPREAD, SERVICE);
-    let (begin, v6, n) = (DAY + draw.below(70_000) as f64, draw.one_in(2), draw.from_to(12, 60) as usize);
+    let (begin, v6, n) = (DAY + draw.below(70_000) as f64, draw.one_in(2), draw.between(12, 60) as usize);
     for who in draw.network(n, v6) {
-        for _ in 0..draw.from_to(2, 6) {
+        for _ in 0..draw.between(2, 6) {
             let at = begin + draw.below(7_200) as f64;
             if draw.one_in(2) {
                 Session::new(log, draw, who).fails(at, "root", Some(attack));
@@ -304,7 +303,7 @@ pub(crate) fn everybody_guesses(log: &mut Log, draw: &mut Draw, _: &'static str)
     let known = draw.one_in(2);
     for _ in 0..200 {
         let who = draw.address();
-        for _ in 0..draw.from_to(2, 3) {
+        for _ in 0..draw.between(2, 3) {
             let at = DAY + draw.below(DAY_S as u64 - 5) as f64;
             if known {
                 let name = draw.pick(&["root", "anna", "deploy"]);
@@ -319,9 +318,9 @@ pub(crate) fn everybody_guesses(log: &mut Log, draw: &mut Draw, _: &'static str)
 
 pub(crate) fn probes(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let attack = log.attack(&["scanner"], SERVICE);
-    for _ in 0..draw.from_to(1, 3) {
+    for _ in 0..draw.between(1, 3) {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-        for _ in 0..draw.from_to(15, 80) {
+        for _ in 0..draw.between(15, 80) {
             at += draw.gap(5.0);
             let text = draw.pick(&[
                 "Did not receive identification string from ADDR port PORT",

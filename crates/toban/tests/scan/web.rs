@@ -29,7 +29,7 @@ const AGENTS: [&str; 4] = [
 /// Somebody reads a page.
 fn page(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, agent: &str) {
     log.request(at, who, &format!("GET {}", draw.pick(&PAGES)), 200).by(agent);
-    for nth in 0..draw.from_to(1, 4) {
+    for nth in 0..draw.between(1, 4) {
         let asset = ASSETS[nth as usize];
         log.request(at + 0.2 + nth as f64 * 0.1, who, &format!("GET {asset}"), 200).by(agent).from(SITE);
     }
@@ -43,10 +43,10 @@ fn page(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, agent: &str) {
 
 /// People of an ordinary day, with all that goes on on any site.
 pub(crate) fn usual(log: &mut Log, draw: &mut Draw, service: &'static str) {
-    for _ in 0..draw.from_to(250, 400) {
+    for _ in 0..draw.between(250, 400) {
         let (who, agent) = (draw.address(), draw.pick(&AGENTS));
         let mut at = DAY + draw.below(DAY_S as u64 - 3_000) as f64;
-        for _ in 0..draw.from_to(1, 8) {
+        for _ in 0..draw.between(1, 8) {
             page(log, draw, at, who, agent);
             at += 5.0 + draw.gap(60.0);
         }
@@ -69,8 +69,8 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for _ in 0..12 {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
         log.request(at, who, "GET /wp-login.php", 200);
-        for _ in 0..draw.from_to(1, 4) {
-            at += draw.from_to(4, 30) as f64;
+        for _ in 0..draw.between(1, 4) {
+            at += draw.between(4, 30) as f64;
             log.request(at, who, "POST /wp-login.php", 200).from("https://www.example.jp/wp-login.php");
         }
         at += 6.0;
@@ -86,7 +86,7 @@ pub(crate) fn forgets(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for nth in 0..8 {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
         for _ in 0..6 {
-            at += draw.from_to(5, 500) as f64;
+            at += draw.between(5, 500) as f64;
             if nth % 2 == 0 {
                 log.request(at, who, "POST /wp-login.php", 200);
             } else {
@@ -132,13 +132,13 @@ pub(crate) fn office(log: &mut Log, draw: &mut Draw, service: &'static str) {
     for person in 0..200 {
         let agent = draw.pick(&AGENTS);
         let mut at = DAY + 28_800.0 + draw.below(36_000) as f64;
-        for _ in 0..draw.from_to(3, 12) {
+        for _ in 0..draw.between(3, 12) {
             page(log, draw, at, who, agent);
             at += draw.gap(200.0);
         }
         let name = format!("user{person}");
         if draw.one_in(4) {
-            for _ in 0..draw.from_to(1, 3) {
+            for _ in 0..draw.between(1, 3) {
                 log.request(at, who, "GET /intern/", 401).user(&name).by(agent);
                 at += 8.0;
             }
@@ -170,7 +170,7 @@ pub(crate) fn crawler(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for who in draw.network(3, false) {
         let mut at = DAY + draw.below(3_600) as f64;
         log.request(at, who, "GET /robots.txt", 200).by(AGENT);
-        for nth in 0..draw.from_to(600, 1200) {
+        for nth in 0..draw.between(600, 1200) {
             at += draw.gap(55.0);
             let (path, status) = match draw.below(12) {
                 0 => (format!("/archive/{}-gone", draw.below(400)), 404),
@@ -183,7 +183,7 @@ pub(crate) fn crawler(log: &mut Log, draw: &mut Draw, _: &'static str) {
     // Another one is in a hurry.
     let who = draw.address();
     let mut at = DAY + 20_000.0 + draw.below(40_000) as f64;
-    for nth in 0..draw.from_to(1500, 2500) {
+    for nth in 0..draw.between(1500, 2500) {
         at += draw.gap(0.15);
         log.request(at, who, &format!("GET /product/{nth}"), if nth % 25 == 0 { 404 } else { 200 })
             .by("AhrefsBot/7.0");
@@ -196,7 +196,7 @@ pub(crate) fn broken_links(log: &mut Log, draw: &mut Draw, _: &'static str) {
         let (who, agent) = (draw.address(), draw.pick(&AGENTS));
         let at = DAY + draw.below(DAY_S as u64 - 100) as f64;
         page(log, draw, at, who, agent);
-        for nth in 0..draw.from_to(1, 9) {
+        for nth in 0..draw.between(1, 9) {
             let path = draw.pick(&["/vendor/bootstrap/theme.css", "/config.json", "/img/banner.png"]);
             log.request(at + 2.0 + nth as f64 * 7.0, who, &format!("GET {path}"), 404).by(agent).from(SITE);
         }
@@ -286,10 +286,10 @@ const FLOOD: &[&str] = &["http-flood"];
 
 pub(crate) fn guesses_at_a_form(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(GUESS, service);
-    for _ in 0..draw.from_to(1, 3) {
-        let (who, mean) = (draw.address(), draw.from_to(1, 20) as f64 / 5.0);
+    for _ in 0..draw.between(1, 3) {
+        let (who, mean) = (draw.address(), draw.between(1, 20) as f64 / 5.0);
         let mut at = DAY + draw.below(60_000) as f64;
-        for nth in 0..draw.from_to(40, 400) {
+        for nth in 0..draw.between(40, 400) {
             if nth % 50 == 0 {
                 log.request(at, who, "GET /wp-login.php", 200);
             }
@@ -303,7 +303,7 @@ pub(crate) fn guesses_at_a_form_slowly(log: &mut Log, draw: &mut Draw, service: 
     let attack = log.attack(GUESS, service);
     let who = draw.address();
     let form = draw.pick(&["POST /wp-login.php", "POST /blog/wp-login.php", "POST /administrator/index.php"]);
-    let (mut at, mean) = (DAY, draw.from_to(150, 700) as f64);
+    let (mut at, mean) = (DAY, draw.between(150, 700) as f64);
     let by_the_clock = draw.one_in(2);
     while at < DAY + DAY_S - 700.0 {
         at += if by_the_clock { mean } else { draw.gap(mean) };
@@ -319,7 +319,7 @@ pub(crate) fn guesses_at_basic(log: &mut Log, draw: &mut Draw, service: &'static
     let attack = log.attack(GUESS, service);
     for single in [true, false] {
         let (who, mut at) = (draw.address(), DAY + draw.below(60_000) as f64);
-        for _ in 0..draw.from_to(50, 300) {
+        for _ in 0..draw.between(50, 300) {
             at += draw.gap(1.5);
             let name = if single { "admin" } else { draw.pick(&NAMES) };
             log.request(at, who, "GET /private/", 401).user(name).counts(attack);
@@ -334,7 +334,7 @@ pub(crate) fn guesses_at_basic(log: &mut Log, draw: &mut Draw, service: &'static
 
 pub(crate) fn guesses_at_basic_slowly(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(GUESS, service);
-    let (who, mean) = (draw.address(), draw.from_to(200, 900) as f64);
+    let (who, mean) = (draw.address(), draw.between(200, 900) as f64);
     let mut at = DAY + draw.gap(mean);
     while at < DAY + DAY_S {
         log.request(at, who, "GET /private/", 401).user(draw.pick(&NAMES)).counts(attack);
@@ -348,7 +348,7 @@ pub(crate) fn network_guesses(log: &mut Log, draw: &mut Draw, service: &'static 
     let begin = DAY + draw.below(80_000) as f64;
     let v6 = draw.one_in(3);
     for who in draw.network(60, v6) {
-        for _ in 0..draw.from_to(2, 4) {
+        for _ in 0..draw.between(2, 4) {
             log.request(begin + draw.below(600) as f64, who, "POST /wp-login.php", 200).counts(attack);
         }
     }
@@ -360,7 +360,7 @@ pub(crate) fn everybody_guesses(log: &mut Log, draw: &mut Draw, service: &'stati
     let basic = draw.one_in(2);
     for _ in 0..200 {
         let who = draw.address();
-        for _ in 0..draw.from_to(2, 3) {
+        for _ in 0..draw.between(2, 3) {
             let at = DAY + draw.below(DAY_S as u64) as f64;
             if basic {
                 let name = draw.pick(&["admin", "webmaster", "root"]);
@@ -374,10 +374,10 @@ pub(crate) fn everybody_guesses(log: &mut Log, draw: &mut Draw, service: &'stati
 
 pub(crate) fn calls_quickly(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(FLOOD, service);
-    let (n, v6) = (draw.from_to(1, 3) as usize, draw.one_in(3));
+    let (n, v6) = (draw.between(1, 3) as usize, draw.one_in(3));
     for who in draw.network(n, v6) {
-        let (mut at, mean) = (DAY + draw.below(80_000) as f64, 1.0 / draw.from_to(3, 30) as f64);
-        for _ in 0..draw.from_to(200, 1500) {
+        let (mut at, mean) = (DAY + draw.below(80_000) as f64, 1.0 / draw.between(3, 30) as f64);
+        for _ in 0..draw.between(200, 1500) {
             at += draw.gap(mean);
             log.request(at, who, "POST /xmlrpc.php", if draw.one_in(9) { 500 } else { 200 })
                 .by("-")
@@ -389,7 +389,7 @@ pub(crate) fn calls_quickly(log: &mut Log, draw: &mut Draw, service: &'static st
 pub(crate) fn calls_slowly(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(GUESS, service);
     let (who, mut at) = (draw.address(), DAY + draw.below(60_000) as f64);
-    for _ in 0..draw.from_to(300, 600) {
+    for _ in 0..draw.between(300, 600) {
         at += 2.0 + draw.gap(4.0);
         log.request(at, who, "POST /xmlrpc.php", 200).by("-").counts(attack);
     }
@@ -397,9 +397,9 @@ pub(crate) fn calls_slowly(log: &mut Log, draw: &mut Draw, service: &'static str
 
 pub(crate) fn relays(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(&["open-proxy-abuse"], service);
-    for nth in 0..draw.from_to(2, 4) {
+    for nth in 0..draw.between(2, 4) {
         let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-        for step in 0..draw.from_to(6, 150) {
+        for step in 0..draw.between(6, 150) {
             at += draw.gap(3.0);
             let host = ["mail.example.net", "www.example.com", "api.example.org"][step as usize % 3];
             let status = draw.pick(&[&200u16, &405, &403, &504]);
@@ -415,7 +415,7 @@ pub(crate) fn network_relays(log: &mut Log, draw: &mut Draw, service: &'static s
     let attack = log.attack(&["open-proxy-abuse"], service);
     let begin = DAY + draw.below(80_000) as f64;
     for who in draw.network(40, false) {
-        for _ in 0..draw.from_to(1, 2) {
+        for _ in 0..draw.between(1, 2) {
             log.request(begin + draw.below(900) as f64, who, "CONNECT www.example.org:443", 504)
                 .counts(attack);
         }
@@ -487,12 +487,12 @@ fn scan(log: &mut Log, draw: &mut Draw, service: &'static str, mean: f64, n: u64
 
 /// Hundreds of probes in a minute.
 pub(crate) fn scans_quickly(log: &mut Log, draw: &mut Draw, service: &'static str) {
-    let n = draw.from_to(100, 400);
+    let n = draw.between(100, 400);
     scan(log, draw, service, 0.2, n);
 }
 
 pub(crate) fn scans_slowly(log: &mut Log, draw: &mut Draw, service: &'static str) {
-    let n = draw.from_to(60, 200);
+    let n = draw.between(60, 200);
     scan(log, draw, service, 80_000.0 / n as f64, n);
 }
 
@@ -501,7 +501,7 @@ pub(crate) fn scans_by_words(log: &mut Log, draw: &mut Draw, service: &'static s
     let attack = log.attack(&["scanner"], service);
     log.attacks[attack].exact = false;
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    for _ in 0..draw.from_to(200, 900) {
+    for _ in 0..draw.between(200, 900) {
         at += draw.gap(0.1);
         let path = format!("/{:x}{}", draw.below(1 << 30), draw.pick(&["", ".php", "/", ".zip"]));
         let status = if draw.one_in(12) { 200 } else { 404 };
@@ -515,7 +515,7 @@ pub(crate) fn scans_by_words(log: &mut Log, draw: &mut Draw, service: &'static s
 pub(crate) fn speaks_no_http(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(&["scanner"], service);
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    for nth in 0..draw.from_to(15, 60) {
+    for nth in 0..draw.between(15, 60) {
         at += draw.gap(8.0);
         let bytes = draw.pick(&[
             r"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -533,8 +533,8 @@ pub(crate) fn speaks_no_http(log: &mut Log, draw: &mut Draw, service: &'static s
 pub(crate) fn floods(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(FLOOD, service);
     let (who, mut at) = (draw.address(), DAY + draw.below(80_000) as f64);
-    let end = at + draw.from_to(80, 200) as f64;
-    let rate = draw.from_to(8, 30) as f64;
+    let end = at + draw.between(80, 200) as f64;
+    let rate = draw.between(8, 30) as f64;
     let page = draw.pick(&["/search", "/shop/list", "/", "/wp-json/wp/v2/posts"]);
     while at < end {
         log.request(
@@ -552,8 +552,8 @@ pub(crate) fn floods(log: &mut Log, draw: &mut Draw, service: &'static str) {
 pub(crate) fn network_floods(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let attack = log.attack(FLOOD, service);
     let begin = DAY + draw.below(80_000) as f64;
-    let (mut at, end) = (begin, begin + draw.from_to(120, 300) as f64);
-    let (rate, n, v6) = (draw.from_to(12, 30), draw.from_to(10, 60), draw.one_in(3));
+    let (mut at, end) = (begin, begin + draw.between(120, 300) as f64);
+    let (rate, n, v6) = (draw.between(12, 30), draw.between(10, 60), draw.one_in(3));
     let all = draw.network(n as usize, v6);
     while at < end {
         let who = all[draw.below(n) as usize];
