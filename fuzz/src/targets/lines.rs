@@ -25,12 +25,16 @@ fn run(input: &[u8]) {
         let mut fork_of_requests = one.clone();
         let event = one.parse(line);
         assert_eq!(event, same.parse(line), "the same lines say the same");
-        assert_eq!(event, fork.parse(line), "a clone reads on");
+        if !start.leans_on_earlier_lines() {
+            assert_eq!(event, fork.parse(line), "a clone reads on");
+        }
         let request = match &event {
             Some(Event::Request(request)) => Some(*request),
             _ => None,
         };
-        assert_eq!(request, fork_of_requests.request(line), "both ways to ask for a request");
+        if !start.leans_on_earlier_lines() {
+            assert_eq!(request, fork_of_requests.request(line), "both ways to ask for a request");
+        }
         let seen = if start.leans_on_earlier_lines() { &lines[..end] } else { line };
         if let Some(event) = &event {
             for address in known::named(event) {

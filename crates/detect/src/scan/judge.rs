@@ -168,11 +168,7 @@ fn neighbours(left: &mut Vec<&Story>, rule: &Rule, prey: &Prey) -> Vec<(Story, C
 
 /// Those who guess a little each, from everywhere, at the same accounts.
 fn everywhere(left: &mut Vec<&Story>, all: &[Story], prey: &Prey) -> Option<(Story, Cause)> {
-    let few = |story: &&Story| {
-        let steps = story.steps(&[Deed::Guess]);
-        story.logins == 0 && steps.total() < PROGRAM_GUESSES_MIN && !steps.are_by_the_clock()
-    };
-    let guessers: Vec<&Story> = left.iter().copied().filter(few).collect();
+    let guessers: Vec<&Story> = left.iter().copied().filter(|story| story.logins == 0).collect();
     let at_prey = |story: &&Story| {
         let marks = story.marks(Deed::Guess);
         // One wrong password for an account that somebody has is that somebody's mistake.

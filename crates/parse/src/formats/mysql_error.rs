@@ -59,6 +59,11 @@ impl Reader for Log {
         }
     }
 
+    /// What follows a crash's first line has no head of its own.
+    fn leans_on_earlier_lines(&self) -> bool {
+        true
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }
