@@ -41,9 +41,9 @@ Examples:
   cargo xtask fuzz lines --input FILE             see again what an input does
   cargo xtask fuzz --seeds                        after a format's samples have changed
 
-What is found stands in target/fuzz/found/TARGET. Once it is mended, its input belongs into fuzz/regressions/TARGET,
-where an ordinary test feeds it for ever. What led somewhere new is kept in target/fuzz/corpus/TARGET, and the next run
-goes on from there.";
+What is found stands in target/fuzz/found/TARGET. Once it is mended, its input belongs into
+fuzz/regressions/TARGET, where an ordinary test feeds it for ever. What led somewhere new is kept in
+target/fuzz/corpus/TARGET, and the next run goes on from there.";
 
 /// What makes the compiler put in counters: those of `cargo fuzz`, all of which a stable compiler takes.
 const INSTRUMENT: &[&str] = &[
@@ -177,7 +177,7 @@ fn build() -> Result<PathBuf, Stop> {
 /// The engine for a target, which ends where an input hangs or eats memory.
 fn engine(engine: &Path, target: &str) -> Command {
     let mut command = Command::new(engine);
-    command.env("TOBAN_FUZZ_TARGET", target).current_dir(root());
+    command.env("TOBAN_FUZZ_TARGET", target);
     command.arg(format!("-timeout={}", HANG.as_secs())).arg(format!("-rss_limit_mb={MEMORY_MIB}"));
     command
 }

@@ -137,7 +137,7 @@ impl Kernel {
                     at,
                     pid: *pid,
                     comm: comm.clone(),
-                    anon_rss_bytes: anon_rss_kb.unwrap_or(0) * 1024,
+                    anon_rss_bytes: anon_rss_kb.unwrap_or(0).saturating_mul(1024),
                     cgroup: *cgroup,
                 });
                 if self.kills.len() > KILLS_MAX {

@@ -20,6 +20,7 @@ const WRITERS: &[(u8, Compile)] = &[
     (b'A', |string| Format::apache(string, true, &known::clock())),
     (b'n', |string| Format::nginx(string, false, &known::clock())),
     (b'N', |string| Format::nginx(string, true, &known::clock())),
+    (b'e', |string| Format::apache_error(string, &known::clock())),
     (b'u', |string| Format::from_name_or_string(string, &known::clock())),
 ];
 

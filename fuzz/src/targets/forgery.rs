@@ -90,7 +90,12 @@ fn strangers<'a>(event: &Event<'a>) -> Vec<(&'static str, &'a [u8], bool)> {
             ("host", request.host, false),
             ("user", request.user, false),
         ],
-        Event::Error(error) => vec![("account", error.account, true), ("text", Some(error.text), true)],
+        // A message begins with the server's own word.
+        Event::Error(error) => {
+            let own =
+                error.text.iter().position(|byte| *byte == b' ').map_or(error.text.len(), |space| space + 1);
+            vec![("account", error.account, true), ("text", Some(&error.text[own..]), true)]
+        }
         // Who has logged in has an account that somebody made, and the rest of the message is the service's own.
         Event::Service(said) if said.act == Act::LoggedIn => Vec::new(),
         Event::Service(said) => vec![("account", said.account, true)],

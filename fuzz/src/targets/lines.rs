@@ -50,12 +50,15 @@ fn run(input: &[u8]) {
 
 /// What is remembered may take a name or an offence away from what the line alone says, and nothing else.
 #[track_caller]
-fn forgets(mut event: Option<Event<'_>>, mut alone: Option<Event<'_>>) {
+fn forgets<'a>(mut event: Option<Event<'a>>, mut alone: Option<Event<'a>>) {
     match (&mut event, &mut alone) {
         (Some(Event::Request(event)), Some(Event::Request(alone))) => {
-            for (named, alone) in [(event.peer, &mut alone.peer), (event.client, &mut alone.client)] {
-                *alone = alone.filter(|_| named.is_some());
+            // What a header says of the client is told only where that is not known better.
+            if event.peer != alone.peer {
+                alone.forwarded = event.forwarded;
             }
+            alone.peer = alone.peer.filter(|_| event.peer.is_some());
+            alone.client = alone.client.filter(|_| event.client.is_some());
         }
         (Some(Event::Service(event)), Some(Event::Service(alone))) if event.act == Act::Other => {
             alone.act = Act::Other;

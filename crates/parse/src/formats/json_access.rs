@@ -351,7 +351,7 @@ impl<'a> Found<'a> {
     /// What Traefik was told of the client, where it is not the client itself.
     fn header(&self, peer: Option<IpAddr>) -> Option<&'a [u8]> {
         let (.., text) = self.addresses().find(|(_, whose, _)| *whose == Whose::Header)?;
-        present(text).filter(|text| address(text) != peer)
+        present(text).filter(|text| peer.is_none() || address(text) != peer)
     }
 
     fn has(&self, word: Word) -> bool {

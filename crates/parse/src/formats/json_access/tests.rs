@@ -41,6 +41,7 @@ fn whose_address() {
         r#"peer=192.0.2.10 forwarded="203.0.113.9, 192.0.2.3""#,
     );
     check(r#""ClientHost":"192.0.2.10""#, "peer=192.0.2.10");
+    check(r#""ClientAddr":"unix:","ClientHost":"unknown""#, "forwarded=unknown");
     // Where the server looks names up, an address may be one of those names.
     named("json-access", &[r#""remote_host":"crawler.example.com""#, r#""remote_host":"203.0.113.9""#], "");
 }
