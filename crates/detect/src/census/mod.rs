@@ -7,6 +7,7 @@
 //! Combinations share out all requests: each is counted in exactly one of them. A client has combinations of its own
 //! once it is heavy enough to be a suspect; until then its requests belong to nobody's.
 
+mod combinations;
 mod frequent;
 mod names;
 mod prefixes;
@@ -351,9 +352,10 @@ impl Census {
             heaviest(&mut all, n, |named| (named.requests, named.name.clone()));
             all
         };
-        let mut combinations: Vec<Combined> = census.combined().collect();
+        let mut combinations = census.combined();
         heaviest(&mut combinations, n, |combined| {
-            (combined.requests, (combined.client, combined.path.clone(), combined.agent.clone()))
+            let Combined { client, method, path, agent, .. } = combined;
+            (combined.requests, (*client, *method, path.clone(), agent.clone()))
         });
         let quantile = |part| Some(self.durations.quantile(part)? as f64 / 1e6);
         Busiest {
@@ -365,23 +367,6 @@ impl Census {
             clients: census.clients.estimate(),
             durations_s: quantile(0.5).and_then(|half| Some([half, quantile(0.9)?, quantile(0.99)?])),
         }
-    }
-
-    /// All combinations.
-    pub(crate) fn combined(&self) -> impl Iterator<Item = Combined> {
-        let name = |names: &Names, id| (id != ANY).then(|| names.text(id));
-        self.combinations.iter().filter(|known| known.tally.requests > 0).map(move |known| {
-            let Combination { peer, forwarded, path, agent, method } = known.key;
-            let client = if forwarded > SOMEBODY { forwarded } else { peer };
-            Combined {
-                client: (client > SOMEBODY).then(|| address(client)),
-                method: METHODS[usize::from(method)],
-                path: name(&self.paths, path),
-                agent: name(&self.agents, agent),
-                requests: known.tally.requests,
-                missed: known.missed,
-            }
-        })
     }
 
     /// What each address did that is known one by one.

@@ -72,6 +72,13 @@ impl Prefixes {
         self.levels[0].entry(address)
     }
 
+    /// How often an address came, at most.
+    pub(super) fn at_most(&self, address: Bits) -> u32 {
+        let addresses = &self.levels[0];
+        let known = addresses.find(address);
+        known.map_or(addresses.floor(), |known| known.tally.requests.saturating_add(known.missed))
+    }
+
     #[cold]
     fn purge(&mut self, level: usize) {
         for light in self.levels[level].purge() {
