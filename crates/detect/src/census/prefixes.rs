@@ -143,7 +143,9 @@ impl Prefixes {
     /// them that are not known one by one.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Prefix, u32)> {
         self.levels.iter().enumerate().flat_map(|(level, table)| {
-            table.iter().filter_map(move |known| Some((prefix(known.key.bits(), level)?, known.tally.weight())))
+            table
+                .iter()
+                .filter_map(move |known| Some((prefix(known.key.bits(), level)?, known.tally.weight())))
         })
     }
 
