@@ -224,7 +224,11 @@ impl Format {
     /// The server writes names instead of addresses into this log, so its client field names nobody. True once such
     /// a line was read.
     pub fn has_names(&self) -> bool {
-        matches!(&self.inner, Inner::Access(plan) if plan.names)
+        match &self.inner {
+            Inner::Access(plan) => plan.names,
+            Inner::Lines(_) => false,
+            Inner::Records(reader) => reader.has_names(),
+        }
     }
 
     /// Tells it beforehand that the server looks names up (`HostnameLookups On`), so that no line is trusted.

@@ -369,6 +369,11 @@ impl Marks {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// The first lines of one with such a deed, in order.
     pub(super) fn of(&self, who: Who, deed: Deed) -> Vec<Mark> {
         let mut marks = self.of.get(&(who, deed)).cloned().unwrap_or_default();

@@ -11,8 +11,9 @@ pub(super) const WINDOW_S: u32 = 600;
 const VISIT_S: u32 = 5;
 /// So many gaps between visits tell whether they come by the clock.
 const GAPS_MIN: usize = 5;
-/// What goes on for so long, hardly more in one ten minutes than in the others, goes by the clock as well.
+/// What goes on for so long, often, and hardly more in one ten minutes than in the others, goes by the clock as well.
 const EVEN_S: u32 = 3600;
+const EVEN_MIN: f64 = 5.0;
 
 /// What some clients did to a service.
 #[derive(Clone, Debug)]
@@ -154,6 +155,6 @@ impl Steps {
         }
         let span = self.0.last().map_or(0, |last| last.at - self.0[0].at);
         let mean = f64::from(self.total()) * f64::from(WINDOW_S) / f64::from(span.max(1));
-        span >= EVEN_S && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
+        span >= EVEN_S && mean >= EVEN_MIN && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
     }
 }

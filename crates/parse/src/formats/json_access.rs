@@ -292,6 +292,10 @@ impl Reader for JsonReader {
         Some(Event::Request(request))
     }
 
+    fn has_names(&self) -> bool {
+        self.host_names != 0
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }

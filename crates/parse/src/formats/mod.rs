@@ -100,6 +100,11 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
     /// A second one for another part of the same log.
     fn fork(&self) -> Box<dyn Reader>;
 
+    /// Names were read in place of addresses, and what stands there names nobody from then on.
+    fn has_names(&self) -> bool {
+        false
+    }
+
     /// A carriage return at the end of a line is data to it, not a part of the line ending.
     fn keeps_returns(&self) -> bool {
         false

@@ -34,6 +34,10 @@ impl Reader for Squid {
         self.request(line).or_else(|| self.request(syslog::head(line, dates)?.text)).map(Event::Request)
     }
 
+    fn has_names(&self) -> bool {
+        self.names
+    }
+
     fn fork(&self) -> Box<dyn Reader> {
         Box::new(self.clone())
     }
