@@ -232,13 +232,11 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
         }
     }
     let quick = steps.most(WINDOW_S);
+    // Of those who did right a log of complaints says nothing: behind an address there may be many people.
+    let many = story.way == Way::Errors && names >= NAMES_MIN;
     let several = names >= NAMES_MIN
-        && match story.way {
-            // Of those who did right a log of complaints says nothing: behind an address there may be many people.
-            Way::Errors => quick >= GUESSES_MIN,
-            _ if bar == Bar::Low => quick >= NAMED_GUESSES_MIN,
-            _ => quick >= GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN,
-        };
+        && !many
+        && (bar == Bar::Low && quick >= NAMED_GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN);
     // Guesses at one account that nobody has and many guess at.
     let hunts = names > 0
         && steps.total() >= PROGRAM_GUESSES_MIN
@@ -248,7 +246,7 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     let typed = marks.iter().any(|mark| mark.what != ONE);
     let one = forms
         || typed && quick >= PROGRAM_GUESSES_MIN
-        || (quick >= GUESSES_MIN || hunts) && !steps.are_by_the_clock();
+        || (quick >= GUESSES_MIN && !many || hunts) && !steps.are_by_the_clock();
     if several || one { BLAME } else { None }
 }
 

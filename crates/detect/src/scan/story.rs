@@ -46,6 +46,12 @@ impl Story {
         }
     }
 
+    /// Accounts that it has at whatever service.
+    pub(super) fn know(&mut self, own: Accounts) {
+        self.own.merge(own);
+        self.logins = self.logins.max(own.count().min(1));
+    }
+
     /// What several did together.
     pub(super) fn together<'s>(stories: impl IntoIterator<Item = &'s Story>) -> Option<Story> {
         let mut stories = stories.into_iter();

@@ -7,14 +7,14 @@ use crate::log::{DAY, DAY_S, Entry, Log};
 use crate::web::Part;
 
 /// What each of the two servers writes of a client.
-fn complains(
-    log: &mut Log,
+fn complains<'a>(
+    log: &'a mut Log,
     draw: &mut Draw,
     service: &str,
     at: f64,
     who: IpAddr,
     what: Complaint<'_>,
-) -> &mut Entry {
+) -> &'a mut Entry {
     let (pid, port) = (draw.from_to(100, 9_000), draw.from_to(1_025, 65_535));
     let text = if service == "apache" {
         let (module, text) = match what {
@@ -63,7 +63,7 @@ pub(crate) fn usual(log: &mut Log, draw: &mut Draw, service: &'static str) {
     let office = draw.v4().into();
     for nth in 0..300 {
         let (who, at) =
-            (if nth % 6 == 0 { office } else { draw.address() }, DAY + draw.below(DAY_S as u64 - 100) as f64);
+            (if nth % 9 == 0 { office } else { draw.address() }, DAY + draw.below(DAY_S as u64 - 100) as f64);
         for step in 0..draw.from_to(1, 8) {
             let at = at + step as f64 * 3.0;
             let path = format!("/img/{}.png", draw.below(12));

@@ -12,7 +12,7 @@ const NAMES: [&str; 9] =
     ["info", "sales", "admin", "test", "scan", "office", "support", "root", "backup@example.jp"];
 
 /// One connection of a mail program, and whether it was let in.
-fn imap(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failures: u32) -> &mut Entry {
+fn imap<'a>(log: &'a mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failures: u32) -> &'a mut Entry {
     let session = format!("{:011x}", draw.below(1 << 44));
     let end = format!("user=<{name}>, method=PLAIN, rip={who}, lip=10.0.0.25, TLS, session=<{session}>");
     let text = if failures > 0 {
@@ -25,7 +25,7 @@ fn imap(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failur
 }
 
 /// Postfix refuses a password.
-fn smtp(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) -> &mut Entry {
+fn smtp<'a>(log: &'a mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) -> &'a mut Entry {
     let pid = draw.from_to(1000, 30_000);
     log.said(at - 0.4, Some(who), "postfix/smtpd", pid, format!("connect from unknown[{who}]"));
     log.said(
@@ -58,7 +58,7 @@ fn sends(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) {
 }
 
 /// A mail for elsewhere is refused.
-fn relay(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, to: &str) -> &mut Entry {
+fn relay<'a>(log: &'a mut Log, draw: &mut Draw, at: f64, who: IpAddr, to: &str) -> &'a mut Entry {
     let pid = draw.from_to(1000, 30_000);
     let text = format!(
         "NOQUEUE: reject: RCPT from unknown[{who}]: 554 5.7.1 <{to}>: Relay access denied; from=<a@example.org> to=<{to}> \
@@ -124,7 +124,7 @@ pub(crate) fn mistypes(log: &mut Log, draw: &mut Draw, _: &'static str) {
         }
     }
     let carriers: Vec<Vec<IpAddr>> = (0..3).map(|_| draw.network(30, false)).collect();
-    for hour in 0..24 {
+    for hour in 0..24u32 {
         let who = carriers[draw.below(3) as usize][hour as usize];
         for nth in 0..4 {
             let at = DAY + f64::from(hour) * 3_600.0 + f64::from(nth) * 800.0 + draw.below(60) as f64;
@@ -252,7 +252,7 @@ pub(crate) fn speaks_no_smtp(log: &mut Log, draw: &mut Draw, _: &'static str) {
 
 /// vsftpd's own log: users, one who mistypes, a job with an old password.
 pub(crate) fn ftp_usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
-    let mut says = |log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, text: &str| {
+    let says = |log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, text: &str| {
         let pid = draw.from_to(1000, 30_000);
         log.line(at, Some(who), format!("[pid {pid}] {text}: Client \"{who}\""));
     };
