@@ -62,6 +62,42 @@ impl<'a> Said<'a> {
     }
 }
 
+/// When an offence counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Counts {
+    Always,
+    /// It sums up what ends, which may have been counted while it went on.
+    UnlessToldBefore,
+}
+
+/// Those of whom an offence was counted already, each by a number of its own: a process, a session. One is forgotten
+/// when another with the same low bits counts one; then an attempt may count twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Told(Box<[u32; 256]>);
+
+impl Default for Told {
+    fn default() -> Told {
+        Told(Box::new([0; 256]))
+    }
+}
+
+impl Told {
+    /// Remembers an offence, or takes one away that was counted before.
+    #[inline]
+    pub(crate) fn weigh(&mut self, said: &mut Said<'_>, counts: Counts, who: Option<u32>) {
+        let Some(who) = who else { return };
+        let place = &mut self.0[who as usize % 256];
+        match counts {
+            Counts::Always if matches!(said.act, Act::Offence(_)) => *place = who,
+            Counts::UnlessToldBefore if *place == who => {
+                *place = 0;
+                (said.act, said.times) = (Act::Other, 1);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What stands before and behind the last space.
 pub(crate) fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b' ', text) {

@@ -304,7 +304,16 @@ fn iso_minute(stamp: &[u8; 19], zone: &[u8], dates: &mut Dates) -> Option<i64> {
 
 /// `Nov 22 01:23:44`, the day padded with a space; no year, no zone.
 pub(crate) fn syslog(scan: &mut Scan<'_>, dates: &mut Dates) -> Option<Time> {
-    let (stamp, rest) = scan.rest.split_first_chunk::<15>()?;
+    let padded;
+    let (stamp, rest) = match scan.rest.split_first_chunk::<15>()? {
+        // Some do not pad the day: `Nov 2 01:23:44`.
+        ([a, b, c, b' ', day, b' ', time @ ..], _) => {
+            let [h1, h2, c1, m1, m2, c2, s1, s2, _] = *time;
+            padded = [*a, *b, *c, b' ', b' ', *day, b' ', h1, h2, c1, m1, m2, c2, s1, s2];
+            (&padded, &scan.rest[14..])
+        }
+        whole => whole,
+    };
     scan.rest = rest;
     let written = [word(stamp, 0), word(stamp, 5)];
     let start = match dates.syslog.start(written) {
@@ -410,6 +419,7 @@ mod tests {
         };
         check("2026-11-22T02:00:00Z", "Nov 22 01:23:44 web1", "2026-11-22T01:23:44Z");
         check("2026-11-22T02:00:00Z", "Nov  2 01:23:44 web1", "2026-11-02T01:23:44Z");
+        check("2026-11-22T02:00:00Z", "Nov 2 01:23:44 web1", "2026-11-02T01:23:44Z");
         check("2026-11-22T02:00:00Z", "Dec 31 23:59:59 web1", "2025-12-31T23:59:59Z");
         check("2026-12-31T23:59:00Z", "Jan  1 00:00:10 web1", "2027-01-01T00:00:10Z");
         check("2026-11-22T02:00:00Z", "Feb 29 00:00:00 web1", "2024-02-29T00:00:00Z");

@@ -1,19 +1,19 @@
 //! `dovecot`: what Dovecot 2.2 to 2.4 writes, through syslog or into a log of its own.
 //!
 //! The login processes sum a connection up when it ends (`auth failed, 3 attempts in 17 secs`), and that line counts for
-//! as many attempts. What the authentication process says of each attempt (with `auth_verbose`), and what PAM says, is
-//! the same again and never counts.
+//! as many attempts, unless the authentication process said of each that it failed (with `auth_verbose`), which its
+//! session tells. What PAM says is the same again and never counts.
 //!
 //! A user's name is a stranger's text. Dovecot allows only harmless letters in it by default, but that can be changed;
 //! so a second field that looks like the client's address makes nobody the client.
 
 use memchr::memmem;
-use toban_model::Text;
 use toban_model::event::{Act, Event, Offence};
+use toban_model::{Text, Time};
 
-use super::{Sample, Unit, Way};
+use super::{Reader, Sample, Unit, Way};
 use crate::scan::{Scan, address};
-use crate::service::{AUTH_FAILURE, NOTHING, Said, count, first_word, pam_failure};
+use crate::service::{AUTH_FAILURE, Counts, NOTHING, Said, Told, count, first_word, pam_failure};
 use crate::stamp::{self, Dates};
 use crate::syslog::{self, Head};
 
@@ -25,23 +25,36 @@ pub(crate) const UNIT: Unit = Unit {
     ),
     nicknames: &[],
     samples: SAMPLES,
-    way: Way::Line(read),
+    way: Way::Record(|| Box::new(Dovecot::default())),
 };
 
-fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
-    own(line, dates).or_else(|| {
+/// Reads Dovecot's lines; what it remembers are sessions.
+#[derive(Clone, Debug, Default)]
+struct Dovecot(Told);
+
+impl Reader for Dovecot {
+    fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
+        let told = &mut self.0;
+        if let Some((time, process, message, text)) = own(line, dates) {
+            let head = Head { time: Some(time), tag: b"dovecot", pid: None, text };
+            return Some(said(process, message, told).by(b"dovecot", &head));
+        }
         let head = syslog::head(line, dates)?;
         match head.tag {
-            b"dovecot" => Some(event(&head)),
+            b"dovecot" => Some(event(&head, told)),
             // A log of its own with the usual stamp looks like one without a host.
-            tag if is_process(tag) => Some(said(tag, level(head.text)?).by(b"dovecot", &head)),
+            tag if is_process(tag) => Some(said(tag, level(head.text)?, told).by(b"dovecot", &head)),
             _ => None,
         }
-    })
+    }
+
+    fn fork(&self) -> Box<dyn Reader> {
+        Box::new(self.clone())
+    }
 }
 
-/// A log of its own with `log_timestamp = "%Y-%m-%d %H:%M:%S "`.
-fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
+/// A line of its own log with `log_timestamp = "%Y-%m-%d %H:%M:%S "`: its time, the process, what it says, and both.
+fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<(Time, &'a [u8], &'a [u8], &'a [u8])> {
     let mut scan = Scan::new(line);
     if !line.first()?.is_ascii_digit() {
         return None;
@@ -51,19 +64,19 @@ fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
     let text = scan.rest;
     let process = scan.until(b": ")?;
     let message = level(scan.rest).filter(|_| is_process(process))?;
-    Some(said(process, message).by(b"dovecot", &Head { time: Some(time), tag: b"dovecot", pid: None, text }))
+    Some((time, process, message, text))
 }
 
 /// The event of a line that Dovecot wrote through syslog.
-pub(crate) fn event<'a>(head: &Head<'a>) -> Event<'a> {
+pub(crate) fn event<'a>(head: &Head<'a>, told: &mut Told) -> Event<'a> {
     if head.tag != b"dovecot" {
         // PAM, in the name of the process: `auth`, `dovecot-auth`.
-        return auth(head.text).unwrap_or(NOTHING).by(b"dovecot", head);
+        return pam_failure(head.text).unwrap_or(NOTHING).by(b"dovecot", head);
     }
     let mut scan = Scan::new(head.text);
     let _doubled = scan.literal(b"dovecot: ");
     let said = match scan.until(b": ") {
-        Some(process) => said(process, level(scan.rest).unwrap_or(scan.rest)),
+        Some(process) => said(process, level(scan.rest).unwrap_or(scan.rest), told),
         None => NOTHING,
     };
     said.by(b"dovecot", head)
@@ -110,15 +123,24 @@ fn base(process: &[u8]) -> &[u8] {
     &process[..process.iter().position(|b| matches!(b, b'(' | b'<')).unwrap_or(process.len())]
 }
 
-fn said<'a>(process: &[u8], text: &'a [u8]) -> Said<'a> {
+fn said<'a>(process: &[u8], text: &'a [u8], told: &mut Told) -> Said<'a> {
     let name = base(process);
-    if name.ends_with(b"-login") {
-        login(text)
+    let (mut said, session, counts) = if name.ends_with(b"-login") {
+        let session = memmem::rfind(text, b", session=<").map(|at| &text[at + 11..]);
+        (login(text), session.and_then(|session| session.strip_suffix(b">")), Counts::UnlessToldBefore)
     } else if name.starts_with(b"auth") {
-        auth(text).unwrap_or(NOTHING)
+        let (said, session) = auth(text).unwrap_or((NOTHING, None));
+        (said, session, Counts::Always)
     } else {
-        NOTHING
-    }
+        return NOTHING;
+    };
+    told.weigh(&mut said, counts, session.map(number_of));
+    said
+}
+
+/// A session's number, by FNV-1a. Clients do not choose their session.
+fn number_of(session: &[u8]) -> u32 {
+    session.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// `Disconnected: Inactivity (auth failed, 3 attempts in 17 secs): user=<x>, method=PLAIN, rip=ADDR, lip=ADDR, TLS`.
@@ -169,25 +191,31 @@ fn person(fields: &[u8]) -> Said<'_> {
     said.account(user.unwrap_or_default())
 }
 
-/// `pam(NAME,ADDR,<session>): unknown user`, perhaps behind `conn unix:auth-worker (uid=143): auth-worker<13247>: `.
-fn auth(text: &[u8]) -> Option<Said<'_>> {
+/// `pam(NAME,ADDR,<session>): unknown user`, perhaps behind `conn unix:auth-worker (uid=143): auth-worker<13247>: `; and
+/// the session.
+fn auth(text: &[u8]) -> Option<(Said<'_>, Option<&[u8]>)> {
     let text = match text.strip_prefix(b"conn ") {
         Some(rest) => &rest[memmem::find(rest, b">: ")? + 3..],
         None => text,
     };
     if let Some(said) = pam_failure(text) {
-        return Some(said);
+        return Some((said, None));
     }
     let open = memchr::memchr(b'(', text)?;
     let mut ends = memmem::find_iter(text, b"): ");
     let (Some(close), None) = (ends.next(), ends.next()) else { return None };
     let inside = text.get(open + 1..close)?;
-    let inside = match memmem::rfind(inside, b",<") {
-        Some(session) if inside.ends_with(b">") => &inside[..session],
-        _ => inside.strip_suffix(b",").unwrap_or(inside),
+    let (person, session) = match memmem::rfind(inside, b",<") {
+        Some(at) if inside.ends_with(b">") => (&inside[..at], Some(&inside[at + 2..inside.len() - 1])),
+        _ => (inside.strip_suffix(b",").unwrap_or(inside), None),
     };
-    let comma = memchr::memrchr(b',', inside)?;
-    Some(Said::of(Some(address(&inside[comma + 1..])?)).account(&inside[..comma]))
+    let comma = memchr::memrchr(b',', person)?;
+    let said = Said::of(Some(address(&person[comma + 1..])?)).account(&person[..comma]);
+    let reason = text[close + 3..].to_ascii_lowercase();
+    let refused =
+        [&b"unknown user"[..], b"password mismatch", b"invalid credentials", b"pam_authenticate() failed"];
+    let failed = refused.iter().any(|words| reason.starts_with(words));
+    Some((if failed { said.act(AUTH_FAILURE) } else { said }, session))
 }
 
 const SAMPLES: &[Sample] = &[
@@ -214,7 +242,7 @@ const SAMPLES: &[Sample] = &[
     Sample {
         format: "",
         line: "2026-11-22 10:23:44 auth-worker(9): Info: pam(anna,198.51.100.11,<YADINsQCDs5BH8Pg>): unknown user",
-        event: r#"time=2026-11-22T01:23:44Z service=dovecot client=198.51.100.11 account=anna text="auth-worker(9): Info: pam(anna,198.51.100.11,<YADINsQCDs5BH8Pg>): unknown user""#,
+        event: r#"time=2026-11-22T01:23:44Z service=dovecot client=198.51.100.11 offence=auth-failure account=anna text="auth-worker(9): Info: pam(anna,198.51.100.11,<YADINsQCDs5BH8Pg>): unknown user""#,
     },
     Sample {
         format: "",
@@ -265,13 +293,45 @@ mod tests {
             "imap-login: Logged in: user=<anna>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1",
             "client=192.0.2.7 act=logged-in account=anna",
         );
-        check("auth: passwd-file(x,192.0.2.7): Password mismatch", "client=192.0.2.7 account=x");
-        check("auth: ldap(dog,192.0.2.7,): invalid credentials", "client=192.0.2.7 account=dog");
+        check(
+            "auth: passwd-file(x,192.0.2.7): Password mismatch",
+            "client=192.0.2.7 offence=auth-failure account=x",
+        );
+        check(
+            "auth: ldap(dog,192.0.2.7,): invalid credentials",
+            "client=192.0.2.7 offence=auth-failure account=dog",
+        );
         check(
             "auth-worker(5787): conn unix:auth-worker (pid=27359,uid=97): auth-worker<55>: sql(webapps,2001:db8::7): unknown user",
-            "client=2001:db8::7 account=webapps",
+            "client=2001:db8::7 offence=auth-failure account=webapps",
         );
         check("lmtp(77): Connect from local", "");
+    }
+
+    #[test]
+    fn one_attempt_is_one_offence() {
+        let mut format =
+            crate::Format::from_name_or_string("dovecot", &super::super::tests::clock()).unwrap();
+        let mut check = |message: &str, expected: &str| {
+            let line = format!("Nov 22 10:23:44 mx1 dovecot: {message}");
+            let event = crate::show(&format.parse(line.as_bytes()).unwrap());
+            let said =
+                event.strip_prefix("time=2026-11-22T01:23:44Z service=dovecot client=192.0.2.7 ").unwrap();
+            assert_eq!(said[..said.find("text=").unwrap()].trim_end(), expected, "{message}");
+        };
+        let ended = |session: &str| {
+            format!(
+                "imap-login: Disconnected (auth failed, 2 attempts in 9 secs): user=<a>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, session=<{session}>"
+            )
+        };
+        check("auth: pam(a,192.0.2.7,<6brQWt/vCAD>): unknown user", "offence=auth-failure account=a");
+        check("auth: pam(a,192.0.2.7,<6brQWt/vCAD>): Password mismatch", "offence=auth-failure account=a");
+        check(&ended("6brQWt/vCAD"), "account=a");
+        check(&ended("q454Xu/vMwB"), "offence=auth-failure times=2 account=a");
+        check(
+            "auth: Info: pam_unix(dovecot:auth): authentication failure; logname= uid=0 euid=0 tty=dovecot ruser=a rhost=192.0.2.7",
+            "account=a",
+        );
     }
 
     #[test]

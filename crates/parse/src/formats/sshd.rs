@@ -2,8 +2,8 @@
 //! `sshd-auth` too).
 //!
 //! An account's name comes from the client before anything is proved, may hold spaces, and stands in front of the
-//! address. So the address is read from the end of the line, where sshd's own words are; and where sshd puts more of a
-//! stranger's text behind it (a key's comment, the name of a host), only if no other place could be taken for it.
+//! address. So the address is read from the end of the line, where sshd's own words are; and where sshd may put more
+//! behind it (a key's name, the name of a host), only if no other place could be taken for it.
 //!
 //! One attempt is one offence, as far as a line and its process id tell. sshd says some things twice:
 //! - `Failed …` counts, but not for `none` (the question which methods there are) and not for the public keys of an
@@ -22,7 +22,8 @@ use toban_model::event::{Act, Event, Offence};
 use super::{Reader, Sample, Unit, Way};
 use crate::scan::address;
 use crate::service::{
-    AUTH_FAILURE, NOTHING, Said, bracketed_end, count, first_word, last_word, pam_failure, pam_fields,
+    AUTH_FAILURE, Counts, NOTHING, Said, Told, bracketed_end, count, first_word, last_word, pam_failure,
+    pam_fields,
 };
 use crate::stamp::Dates;
 use crate::syslog::{self, Head};
@@ -32,43 +33,17 @@ pub(crate) const UNIT: Unit = Unit {
     about: Text::fixed("OpenSSH's messages in a syslog file", "syslog に書かれた OpenSSH のメッセージです"),
     nicknames: &[],
     samples: SAMPLES,
-    way: Way::Record(|| Box::new(Told::default())),
+    way: Way::Record(|| Box::new(Sshd::default())),
 };
 
-/// The processes that have counted an offence already. One is forgotten when another with the same low bits counts one,
-/// and then an attempt may count twice.
-#[derive(Clone, Debug)]
-pub(crate) struct Told(Box<[u32; 256]>);
+/// Reads sshd's lines; what it remembers are processes.
+#[derive(Clone, Debug, Default)]
+struct Sshd(Told);
 
-impl Default for Told {
-    fn default() -> Told {
-        Told(Box::new([0; 256]))
-    }
-}
-
-impl Told {
-    fn remember(&mut self, pid: Option<u32>) {
-        if let Some(pid) = pid {
-            self.0[pid as usize % 256] = pid;
-        }
-    }
-
-    /// Whether the process was remembered; it is not from now on.
-    fn forget(&mut self, pid: Option<u32>) -> bool {
-        let Some(pid) = pid else { return false };
-        let place = &mut self.0[pid as usize % 256];
-        let known = *place == pid;
-        if known {
-            *place = 0;
-        }
-        known
-    }
-}
-
-impl Reader for Told {
+impl Reader for Sshd {
     fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
         let head = syslog::head(line, dates)?;
-        is_tag(head.tag).then(|| event(&head, self))
+        is_tag(head.tag).then(|| event(&head, &mut self.0))
     }
 
     fn fork(&self) -> Box<dyn Reader> {
@@ -88,11 +63,7 @@ pub(crate) fn event<'a>(head: &Head<'a>, told: &mut Told) -> Event<'a> {
     let (text, times) = repeated(head.text).unwrap_or((head.text, 1));
     let (mut said, counts) = message(text);
     said.times = times;
-    match counts {
-        Counts::Always if matches!(said.act, Act::Offence(_)) => told.remember(head.pid),
-        Counts::UnlessToldBefore if told.forget(head.pid) => said.act = Act::Other,
-        _ => {}
-    }
+    told.weigh(&mut said, counts, head.pid);
     said.by(b"sshd", head)
 }
 
@@ -101,17 +72,10 @@ fn repeated(text: &[u8]) -> Option<(&[u8], u32)> {
     Some((rest.strip_prefix(b"times: [ ")?.strip_suffix(b"]")?, count(times)?))
 }
 
-/// When an offence counts.
-#[derive(Clone, Copy, PartialEq)]
-enum Counts {
-    Always,
-    /// It says that a connection ends, and why may have been counted.
-    UnlessToldBefore,
-}
-
 fn message(text: &[u8]) -> (Said<'_>, Counts) {
     let text = text.strip_prefix(b"error: ").or_else(|| text.strip_prefix(b"fatal: ")).unwrap_or(text);
-    // What sshd's monitor passes on.
+    // What sshd's monitor passes on; some daemons leave a space.
+    let text = text.trim_ascii_end();
     let text = text.strip_suffix(b" [preauth]").unwrap_or(text);
     if let Some(rest) = CLOSING.iter().find_map(|words| text.strip_prefix(*words)) {
         return (closed(rest), Counts::UnlessToldBefore);
@@ -182,8 +146,8 @@ fn named(text: &[u8]) -> Option<Said<'_>> {
 /// The one place that looks like `NAME from ADDR port N ssh2`, at the end or before a colon; nobody if there are two.
 fn only_place(text: &[u8]) -> Option<Said<'_>> {
     let mut found = None;
-    for end in memmem::find_iter(text, b" ssh2") {
-        if let [] | [b':', ..] = text[end + 5..]
+    for end in memmem::find_iter(text, b" ssh") {
+        if let [b'1' | b'2'] | [b'1' | b'2', b':', ..] = text[end + 4..]
             && let Some(before) = without_port(&text[..end])
             && let Some(said) = named(before)
             && found.replace(said).is_some()
@@ -211,10 +175,7 @@ fn accepted(text: &[u8]) -> Option<Said<'_>> {
 fn failed(text: &[u8]) -> Option<Said<'_>> {
     let (method, rest) = first_word(text.strip_prefix(b"Failed ")?);
     let rest = rest.strip_prefix(b"for ")?;
-    // Nothing follows a password; a key may be followed by words from its owner or from the client's host.
-    let plain = matches!(method, b"password" | b"none") || method.starts_with(b"keyboard-interactive");
-    let said = if plain { named(rest.strip_suffix(b" ssh2")?) } else { only_place(rest) };
-    let said = said.unwrap_or(NOTHING);
+    let said = only_place(rest).unwrap_or(NOTHING);
     Some(match method {
         b"none" => said,
         b"publickey" if !rest.starts_with(b"invalid user ") => said,

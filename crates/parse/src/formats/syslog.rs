@@ -10,7 +10,7 @@ use super::{
     Reader, Sample, Unit, Way, apache_error, dovecot, haproxy_tcp, kernel, mysql_error, nginx_error, php_fpm,
     postfix, sshd, vsftpd,
 };
-use crate::service::NOTHING;
+use crate::service::{NOTHING, Told};
 use crate::stamp::Dates;
 use crate::syslog::{self, Head};
 
@@ -28,7 +28,8 @@ pub(crate) const UNIT: Unit = Unit {
 /// Reads the lines of many programs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mixed {
-    told: sshd::Told,
+    sshd: Told,
+    dovecot: Told,
     /// A line with a head was read, so that lines without one may belong to it.
     begun: bool,
 }
@@ -54,9 +55,9 @@ impl Mixed {
     /// The event of a line with this head.
     pub(crate) fn event<'a>(&mut self, head: &Head<'a>, dates: &mut Dates) -> Event<'a> {
         let known = match head.tag {
-            tag if sshd::is_tag(tag) => Some(sshd::event(head, &mut self.told)),
+            tag if sshd::is_tag(tag) => Some(sshd::event(head, &mut self.sshd)),
             b"kernel" => Some(Event::Kernel(kernel::message(head.time, head.text))),
-            b"dovecot" | b"auth" | b"dovecot-auth" => Some(dovecot::event(head)),
+            b"dovecot" | b"auth" | b"dovecot-auth" => Some(dovecot::event(head, &mut self.dovecot)),
             b"vsftpd" => Some(vsftpd::event(head)),
             b"mysqld" | b"mariadbd" => mysql_error::event(head, dates),
             b"haproxy" => haproxy_tcp::event(head.text, dates),
