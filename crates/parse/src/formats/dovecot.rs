@@ -8,8 +8,8 @@
 //! so a second field that looks like the client's address makes nobody the client.
 
 use memchr::memmem;
+use toban_model::Text;
 use toban_model::event::{Act, Event, Offence};
-use toban_model::{Text, Time};
 
 use super::{Reader, Sample, Unit, Way};
 use crate::scan::{Scan, address};
@@ -35,9 +35,8 @@ struct Dovecot(Told);
 impl Reader for Dovecot {
     fn read<'a>(&'a mut self, line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
         let told = &mut self.0;
-        if let Some((time, process, message, text)) = own(line, dates) {
-            let head = Head { time: Some(time), tag: b"dovecot", pid: None, text };
-            return Some(said(process, message, told).by(b"dovecot", &head));
+        if let Some((head, message)) = own(line, dates) {
+            return Some(said(head.tag, message, told).by(b"dovecot", &head));
         }
         let head = syslog::head(line, dates)?;
         match head.tag {
@@ -53,8 +52,9 @@ impl Reader for Dovecot {
     }
 }
 
-/// A line of its own log with `log_timestamp = "%Y-%m-%d %H:%M:%S "`: its time, the process, what it says, and both.
-fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<(Time, &'a [u8], &'a [u8], &'a [u8])> {
+/// A line of its own log with `log_timestamp = "%Y-%m-%d %H:%M:%S "`: its head, where the process is the tag, and what
+/// follows the level.
+fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<(Head<'a>, &'a [u8])> {
     let mut scan = Scan::new(line);
     if !line.first()?.is_ascii_digit() {
         return None;
@@ -62,9 +62,9 @@ fn own<'a>(line: &'a [u8], dates: &mut Dates) -> Option<(Time, &'a [u8], &'a [u8
     let time = stamp::iso(&mut scan, dates)?;
     scan.literal(b" ")?;
     let text = scan.rest;
-    let process = scan.until(b": ")?;
-    let message = level(scan.rest).filter(|_| is_process(process))?;
-    Some((time, process, message, text))
+    let tag = scan.until(b": ")?;
+    let message = level(scan.rest).filter(|_| is_process(tag))?;
+    Some((Head { time: Some(time), tag, pid: None, text }, message))
 }
 
 /// The event of a line that Dovecot wrote through syslog.
