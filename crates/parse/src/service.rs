@@ -73,11 +73,14 @@ pub(crate) enum Counts {
 /// Those of whom an offence was counted already, each by a number of its own: a process, a session. One is forgotten
 /// when another with the same low bits counts one; then an attempt may count twice.
 #[derive(Clone, Debug)]
-pub(crate) struct Told(Box<[u32; 256]>);
+pub(crate) struct Told(Box<[u32; TOLD]>);
+
+/// More processes than this are not started while one connection is open: 16 KiB.
+const TOLD: usize = 4096;
 
 impl Default for Told {
     fn default() -> Told {
-        Told(Box::new([0; 256]))
+        Told(Box::new([0; TOLD]))
     }
 }
 
@@ -86,7 +89,7 @@ impl Told {
     #[inline]
     pub(crate) fn weigh(&mut self, said: &mut Said<'_>, counts: Counts, who: Option<u32>) {
         let Some(who) = who else { return };
-        let place = &mut self.0[who as usize % 256];
+        let place = &mut self.0[who as usize % TOLD];
         match counts {
             Counts::Always if matches!(said.act, Act::Offence(_)) => *place = who,
             Counts::UnlessToldBefore if *place == who => {

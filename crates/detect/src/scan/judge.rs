@@ -25,7 +25,8 @@ const NAMED_GUESSES_MIN: u32 = 5;
 const SLOW_GUESSES_MIN: u32 = 10;
 /// Forms that were filled in wrongly, by one who does little else and was never let in.
 const SLOW_FORMS_MIN: u32 = 30;
-/// So many failures are forgiven to who logs in, or three for each account, and so many of one account.
+/// So many failures are forgiven to who logs in, or three for each account; less than [`GUESSES_MIN`] if they were for
+/// several others.
 const FORGIVEN: u32 = 20;
 const FORGIVEN_EACH: u32 = 3;
 /// Procedures called within ten minutes: an app that is opened calls some twenty. Beyond one a second it is a flood.
@@ -147,21 +148,29 @@ pub(super) fn judge(stories: &[Story]) -> Vec<(Story, Cause)> {
 /// Those who together did what one of them is not blamed for, by network.
 fn neighbours(left: &mut Vec<&Story>, rule: &Rule, prey: &Prey) -> Vec<(Story, Cause)> {
     let mut networks: BTreeMap<_, Vec<&Story>> = BTreeMap::new();
-    for story in left.iter().filter(|story| story.logins == 0 && (rule.may_belong)(story, prey)) {
+    for story in left.iter().filter(|story| story.logins == 0) {
         networks.entry(story.network()).or_default().push(story);
     }
     let mut found = Vec::new();
     for (network, stories) in networks {
         let is_v6 = network.is_some_and(|network| network.addr().is_ipv6());
-        if stories.len() < if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN } {
+        let several = if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN };
+        let sure: Vec<&Story> =
+            stories.iter().copied().filter(|story| (rule.may_belong)(story, prey)).collect();
+        let Some(together) = Story::together(sure.iter().copied()).filter(|_| sure.len() >= several) else {
             continue;
-        }
-        let Some(story) = Story::together(stories) else { continue };
-        if let Some((cause, deeds)) = (rule.judge)(&story, Bar::Usual, prey) {
-            left.retain(|other| !story.clients.contains(&other.clients[0]));
-            let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
-            found.push((story, (cause, deeds)));
-        }
+        };
+        let Some((cause, deeds)) = (rule.judge)(&together, Bar::Usual, prey) else { continue };
+        // And who did nothing but what these did.
+        let tried = together.whats(deeds);
+        let same = |story: &&Story| {
+            let whats = story.whats(deeds);
+            (rule.may_belong)(story, prey) || !whats.is_empty() && whats.is_subset(&tried)
+        };
+        let Some(story) = Story::together(stories.into_iter().filter(same)) else { continue };
+        left.retain(|other| story.clients.binary_search(&other.clients[0]).is_err());
+        let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
+        found.push((story, (cause, deeds)));
     }
     found
 }
@@ -227,7 +236,8 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     if story.logins > 0 {
         let own = if names > 0 { story.own.count() } else { story.logins };
         let strange = if names > 0 { steps.total() } else { times };
-        if strange < FORGIVEN.max(own.saturating_mul(FORGIVEN_EACH)) {
+        let forgiven = if names >= NAMES_MIN { GUESSES_MIN } else { FORGIVEN };
+        if strange < forgiven.max(own.saturating_mul(FORGIVEN_EACH)) {
             return None;
         }
     }

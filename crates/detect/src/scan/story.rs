@@ -1,5 +1,7 @@
 //! *Story*: what a client, or several together, did to a service, in order. The rules are told in its words.
 
+use std::collections::BTreeSet;
+
 use toban_model::Prefix;
 
 use super::deeds::{Accounts, Deed, Deeds, Mark, Marks, Sum, UNSAID, Way, What, Who};
@@ -89,6 +91,12 @@ impl Story {
     /// These deeds in the order of their times.
     pub(super) fn steps(&self, deeds: &[Deed]) -> Steps {
         Steps::new(deeds.iter().flat_map(|deed| self.marks(*deed)))
+    }
+
+    /// What these deeds were about, as far as it is known.
+    pub(super) fn whats(&self, deeds: &[Deed]) -> BTreeSet<What> {
+        let marks = deeds.iter().flat_map(|deed| self.marks(*deed));
+        marks.map(|mark| mark.what).filter(|what| *what != UNSAID).collect()
     }
 
     /// Whether so many of a hundred of its requests are such.

@@ -12,7 +12,14 @@ const NAMES: [&str; 9] =
     ["info", "sales", "admin", "test", "scan", "office", "support", "root", "backup@example.jp"];
 
 /// One connection of a mail program, and whether it was let in.
-fn imap<'a>(log: &'a mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, failures: u32) -> &'a mut Entry {
+fn imap<'a>(
+    log: &'a mut Log,
+    draw: &mut Draw,
+    at: f64,
+    who: IpAddr,
+    name: &str,
+    failures: u32,
+) -> &'a mut Entry {
     let session = format!("{:011x}", draw.below(1 << 44));
     let end = format!("user=<{name}>, method=PLAIN, rip={who}, lip=10.0.0.25, TLS, session=<{session}>");
     let text = if failures > 0 {
