@@ -25,8 +25,8 @@ const NAMED_GUESSES_MIN: u32 = 5;
 const SLOW_GUESSES_MIN: u32 = 10;
 /// Forms that were filled in wrongly, by one who does little else and was never let in.
 const SLOW_FORMS_MIN: u32 = 30;
-/// So many failures are forgiven to who logs in, or three for each account; less than [`GUESSES_MIN`] if they were for
-/// several others.
+/// Fewer failures than this are forgiven to who logs in, or three for each account that does; fewer than
+/// [`GUESSES_MIN`] if they were for several others.
 const FORGIVEN: u32 = 20;
 const FORGIVEN_EACH: u32 = 3;
 /// Procedures called within ten minutes: an app that is opened calls some twenty. Beyond one a second it is a flood.
@@ -263,7 +263,7 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
 /// A wrong password for one's own account.
 fn is_forgiven(story: &Story, account: What) -> bool {
     story.own.has(account)
-        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() <= FORGIVEN as usize
+        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() < FORGIVEN as usize
 }
 
 fn calls(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
@@ -302,11 +302,8 @@ fn probes(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
         (steps.most(WINDOW_S) >= PROBES_MIN || steps.total() >= SLOW_PROBES_MIN) && !steps.are_by_the_clock()
     };
     if story.way == Way::Logins {
-        let mailboxes = Steps::new(story.marks(Deed::Probe).iter().filter(|mark| mark.what != UNSAID));
-        let nothing = story.marks(Deed::Probe).iter().filter(|mark| mark.what == UNSAID);
-        let knocks = Steps::new(nothing.chain(story.marks(Deed::Garbage)));
-        return (is_garbage(&knocks) || mailboxes.most(WINDOW_S) >= MAILBOXES_MIN)
-            .then_some(("scanner", DEEDS));
+        let harvest = story.steps(&[Deed::Probe]).most(WINDOW_S) >= MAILBOXES_MIN;
+        return (is_garbage(&garbage) || harvest).then_some(("scanner", DEEDS));
     }
     let misses = story.times(Deed::Miss);
     let all = probes + garbage.total() + misses;

@@ -12,7 +12,7 @@ pub(super) const WINDOW_S: u32 = 600;
 /// Steps so close together are one visit.
 const VISIT_S: u32 = 5;
 /// So many gaps between visits tell whether they come by the clock.
-const GAPS_MIN: usize = 5;
+const GAPS_MIN: usize = 8;
 /// What goes on for so long, often, and hardly more in one ten minutes than in the others, goes by the clock as well.
 const EVEN_S: u32 = 3600;
 const EVEN_MIN: f64 = 5.0;
@@ -163,7 +163,7 @@ impl Steps {
             gaps.sort_unstable();
             let median = gaps[gaps.len() / 2];
             let near = gaps.iter().filter(|gap| gap.abs_diff(median) <= (median / 10).max(1)).count();
-            if near * 4 >= gaps.len() * 3 {
+            if near * 5 >= gaps.len() * 4 {
                 return true;
             }
         }
