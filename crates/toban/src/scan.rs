@@ -80,7 +80,7 @@ pub(crate) fn scan(asked: &Asked<'_>, scan: &cli::Scan) -> anyhow::Result<Exit> 
     for (number, path) in scan.logs.iter().enumerate() {
         // One that cannot be read is no reason to say nothing of the others.
         let log = Log::open(path, number as u32, scan, &clock);
-        match log.and_then(|log| log.map(|log| Ok((log.count()?, log))).transpose()) {
+        match log.and_then(|log| log.map(|mut log| Ok((log.count()?, log))).transpose()) {
             Ok(Some(((found, whole), log))) => {
                 is_whole &= whole;
                 match &mut all {
@@ -146,10 +146,16 @@ impl<'a> Log<'a> {
     }
 
     /// Counts everything that is in it; and whether that is all.
-    fn count(&self) -> anyhow::Result<(Scan, bool)> {
+    fn count(&mut self) -> anyhow::Result<(Scan, bool)> {
         let at = self.path.display();
         let fresh = Scan::new(self.service(), self.format.id() == "squid");
-        let (mut whole, told) = self.read(|| fresh.clone(), |_, _| true, Scan::event, Scan::absorb)?;
+        let count = |log: &Log<'_>| log.read(|| fresh.clone(), |_, _| true, Scan::event, Scan::absorb);
+        let (mut whole, mut told) = count(self)?;
+        // Somewhere stands a name where addresses should be, so any of those may be a name, which a stranger chose.
+        if whole.format.has_names() && !self.format.has_names() {
+            self.format = whole.format;
+            (whole, told) = count(self)?;
+        }
         whole.part.end();
         if let Some(problem) = &told.problem {
             eprint_all(&format!("toban: could not read all of {at}: {problem}\n"));
@@ -166,6 +172,9 @@ impl<'a> Log<'a> {
             format!("{at}: {}; {} lines, {misfits} did not fit", self.format.describe(), whole.lines);
         for misfit in whole.first_misfits.iter().take(MISFITS_SHOWN) {
             said += &format!("\n    {misfit}");
+        }
+        if self.format.has_names() {
+            said += "\n    in place of addresses stand names, which strangers choose: who is told by those is not named";
         }
         eprint_all(&(said + "\n"));
         Ok((whole.part, told.problem.is_none()))
@@ -221,6 +230,9 @@ impl<'a> Log<'a> {
         let Some(mut whole) = workers.next() else { bail!("no thread to read with") };
         for worker in workers {
             absorb(&mut whole.part, worker.part);
+            if worker.format.has_names() {
+                whole.format = worker.format;
+            }
             whole.lines += worker.lines;
             whole.misfits += worker.misfits;
             whole.first_misfits.extend(worker.first_misfits);

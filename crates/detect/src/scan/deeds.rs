@@ -30,7 +30,7 @@ pub(super) enum Deed {
     Relay,
     /// A look for a weakness, or for whether something is there at all.
     Probe,
-    /// Not the service's protocol.
+    /// A connection that came to nothing, or spoke another protocol.
     Garbage,
     /// A page that is not there, and that no link led to.
     Miss,
@@ -108,21 +108,23 @@ pub(super) fn told<'a>(event: &Event<'a>) -> Option<Told<'a>> {
                 deed: Some(deed),
                 what: match deed {
                     Deed::Guess => error.account.map_or(UNSAID, what),
-                    _ => what(error.text),
+                    _ => what(asked(error.text)),
                 },
                 times: 1,
                 login: false,
             })
         }
         Event::Service(said) => {
-            let deed = match said.act {
-                Act::Offence(offence) => Some(Deed::of(offence)),
+            let offence = match said.act {
+                Act::Offence(offence) => Some(offence),
                 Act::LoggedIn => None,
                 Act::Other => return None,
             };
-            let about = match deed {
-                Some(Deed::Relay | Deed::Probe) => recipient(said.text),
-                _ => said.account,
+            let to = recipient(said.text);
+            let (deed, about) = match offence.map(Deed::of) {
+                Some(Deed::Probe | Deed::Garbage) if to.is_none() => (Some(Deed::Garbage), words(said.text)),
+                Some(deed @ (Deed::Relay | Deed::Probe)) => (Some(deed), to),
+                deed => (deed, said.account),
             };
             Some(Told {
                 client: said.client?,
@@ -174,6 +176,19 @@ fn about(request: &Request<'_>, offence: Offence) -> What {
         (Offence::RelayAttempt | Offence::Probe, _) => what(crate::offence::authority_or_path(request.path)),
         _ => UNSAID,
     }
+}
+
+/// What nginx says was asked for, or the whole complaint but for where its client came from.
+fn asked(text: &[u8]) -> &[u8] {
+    let text = memmem::find(text, b", request: \"").map_or(text, |at| &text[at..]);
+    let ends = [memmem::find(text, b", host: "), memmem::find(text, b", referer: ")];
+    &text[..ends.into_iter().flatten().min().unwrap_or(text.len())]
+}
+
+/// What kind of a message this is.
+fn words(text: &[u8]) -> Option<&[u8]> {
+    const KIND_BYTES: usize = 8;
+    Some(&text[..text.len().min(KIND_BYTES)])
 }
 
 /// Whom a mail was for.
@@ -367,6 +382,11 @@ impl Marks {
         if self.held > MARKS_MAX {
             self.thin();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// The first lines of one with such a deed, in order.

@@ -25,7 +25,8 @@ const NAMED_GUESSES_MIN: u32 = 5;
 const SLOW_GUESSES_MIN: u32 = 10;
 /// Forms that were filled in wrongly, by one who does little else and was never let in.
 const SLOW_FORMS_MIN: u32 = 30;
-/// So many failures are forgiven to who logs in, or three for each account, and so many of one account.
+/// Fewer failures than this are forgiven to who logs in, or three for each account that does; fewer than
+/// [`GUESSES_MIN`] if they were for several others.
 const FORGIVEN: u32 = 20;
 const FORGIVEN_EACH: u32 = 3;
 /// Procedures called within ten minutes: an app that is opened calls some twenty. Beyond one a second it is a flood.
@@ -147,21 +148,29 @@ pub(super) fn judge(stories: &[Story]) -> Vec<(Story, Cause)> {
 /// Those who together did what one of them is not blamed for, by network.
 fn neighbours(left: &mut Vec<&Story>, rule: &Rule, prey: &Prey) -> Vec<(Story, Cause)> {
     let mut networks: BTreeMap<_, Vec<&Story>> = BTreeMap::new();
-    for story in left.iter().filter(|story| story.logins == 0 && (rule.may_belong)(story, prey)) {
+    for story in left.iter().filter(|story| story.logins == 0) {
         networks.entry(story.network()).or_default().push(story);
     }
     let mut found = Vec::new();
     for (network, stories) in networks {
         let is_v6 = network.is_some_and(|network| network.addr().is_ipv6());
-        if stories.len() < if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN } {
+        let several = if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN };
+        let sure: Vec<&Story> =
+            stories.iter().copied().filter(|story| (rule.may_belong)(story, prey)).collect();
+        let Some(together) = Story::together(sure.iter().copied()).filter(|_| sure.len() >= several) else {
             continue;
-        }
-        let Some(story) = Story::together(stories) else { continue };
-        if let Some((cause, deeds)) = (rule.judge)(&story, Bar::Usual, prey) {
-            left.retain(|other| !story.clients.contains(&other.clients[0]));
-            let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
-            found.push((story, (cause, deeds)));
-        }
+        };
+        let Some((cause, deeds)) = (rule.judge)(&together, Bar::Usual, prey) else { continue };
+        // And who did nothing but what these did.
+        let tried = together.whats(deeds);
+        let same = |story: &&Story| {
+            let whats = story.whats(deeds);
+            (rule.may_belong)(story, prey) || !whats.is_empty() && whats.is_subset(&tried)
+        };
+        let Some(story) = Story::together(stories.into_iter().filter(same)) else { continue };
+        left.retain(|other| story.clients.binary_search(&other.clients[0]).is_err());
+        let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
+        found.push((story, (cause, deeds)));
     }
     found
 }
@@ -223,18 +232,17 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     if story.logins > 0 {
         let own = if names > 0 { story.own.count() } else { story.logins };
         let strange = if names > 0 { steps.total() } else { times };
-        if strange < FORGIVEN.max(own.saturating_mul(FORGIVEN_EACH)) {
+        let forgiven = if names >= NAMES_MIN { GUESSES_MIN } else { FORGIVEN };
+        if strange < forgiven.max(own.saturating_mul(FORGIVEN_EACH)) {
             return None;
         }
     }
     let quick = steps.most(WINDOW_S);
+    // Of those who did right a log of complaints says nothing: behind an address there may be many people.
+    let many = story.way == Way::Errors && names >= NAMES_MIN;
     let several = names >= NAMES_MIN
-        && match story.way {
-            // Of those who did right a log of complaints says nothing: behind an address there may be many people.
-            Way::Errors => quick >= GUESSES_MIN,
-            _ if bar == Bar::Low => quick >= NAMED_GUESSES_MIN,
-            _ => quick >= GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN,
-        };
+        && !many
+        && (bar == Bar::Low && quick >= NAMED_GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN);
     // Guesses at one account that nobody has and many guess at.
     let hunts = names > 0
         && steps.total() >= PROGRAM_GUESSES_MIN
@@ -244,14 +252,14 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     let typed = marks.iter().any(|mark| mark.what != ONE);
     let one = forms
         || typed && quick >= PROGRAM_GUESSES_MIN
-        || (quick >= GUESSES_MIN || hunts) && !steps.are_by_the_clock();
+        || (quick >= GUESSES_MIN && !many || hunts) && !steps.are_by_the_clock();
     if several || one { BLAME } else { None }
 }
 
 /// A wrong password for one's own account.
 fn is_forgiven(story: &Story, account: What) -> bool {
     story.own.has(account)
-        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() <= FORGIVEN as usize
+        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() < FORGIVEN as usize
 }
 
 fn calls(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
@@ -290,11 +298,8 @@ fn probes(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
         (steps.most(WINDOW_S) >= PROBES_MIN || steps.total() >= SLOW_PROBES_MIN) && !steps.are_by_the_clock()
     };
     if story.way == Way::Logins {
-        let mailboxes = Steps::new(story.marks(Deed::Probe).iter().filter(|mark| mark.what != UNSAID));
-        let nothing = story.marks(Deed::Probe).iter().filter(|mark| mark.what == UNSAID);
-        let knocks = Steps::new(nothing.chain(story.marks(Deed::Garbage)));
-        return (is_garbage(&knocks) || mailboxes.most(WINDOW_S) >= MAILBOXES_MIN)
-            .then_some(("scanner", DEEDS));
+        let harvest = story.steps(&[Deed::Probe]).most(WINDOW_S) >= MAILBOXES_MIN;
+        return (is_garbage(&garbage) || harvest).then_some(("scanner", DEEDS));
     }
     let misses = story.times(Deed::Miss);
     let all = probes + garbage.total() + misses;

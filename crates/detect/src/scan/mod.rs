@@ -8,6 +8,8 @@ mod deeds;
 mod floods;
 mod judge;
 mod story;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +19,7 @@ use toban_model::event::{Event, Request};
 use toban_model::{Blamed, Prefix, Time, canonical, is_private, prefix_of, same_family_contains};
 
 use crate::census::{Bits, Census, Frequent, address, bits};
-use deeds::{Deeds, LINES_MAX, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
+use deeds::{Accounts, Deeds, LINES_MAX, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
 pub use floods::Again;
 use floods::{Bursts, Flood, Suspect};
 use story::Story;
@@ -180,13 +182,19 @@ impl Scan {
             self.census.addresses().map(|(client, visits)| (client, visits.requests)).collect();
         let mut by_service: BTreeMap<u8, Vec<Story>> = BTreeMap::new();
         let mut known: BTreeSet<Bits> = asked.keys().copied().collect();
+        // Whoever reads mail here mistypes where mail is sent, too.
+        let mut own: BTreeMap<Bits, Accounts> = BTreeMap::new();
+        for deeds in self.deeds.iter() {
+            known.insert(deeds.key.client);
+            own.entry(deeds.key.client).or_default().merge(deeds.tally.own);
+        }
         for deeds in self.deeds.iter() {
             let who = deeds.key;
-            known.insert(who.client);
             let way = self.services[usize::from(who.service)].way;
             if way == Way::Logins || !self.proxies.contains(&who.client) {
                 let asked = if way == Way::Requests { asked.get(&who.client).copied() } else { None };
-                let story = Story::new(who, &deeds.tally, way, asked.unwrap_or(0), &self.marks);
+                let mut story = Story::new(who, &deeds.tally, way, asked.unwrap_or(0), &self.marks);
+                story.know(own[&who.client]);
                 by_service.entry(who.service).or_default().push(story);
             }
         }

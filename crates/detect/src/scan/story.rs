@@ -1,5 +1,7 @@
 //! *Story*: what a client, or several together, did to a service, in order. The rules are told in its words.
 
+use std::collections::BTreeSet;
+
 use toban_model::Prefix;
 
 use super::deeds::{Accounts, Deed, Deeds, Mark, Marks, Sum, UNSAID, Way, What, Who};
@@ -10,9 +12,10 @@ pub(super) const WINDOW_S: u32 = 600;
 /// Steps so close together are one visit.
 const VISIT_S: u32 = 5;
 /// So many gaps between visits tell whether they come by the clock.
-const GAPS_MIN: usize = 5;
-/// What goes on for so long, hardly more in one ten minutes than in the others, goes by the clock as well.
+const GAPS_MIN: usize = 8;
+/// What goes on for so long, often, and hardly more in one ten minutes than in the others, goes by the clock as well.
 const EVEN_S: u32 = 3600;
+const EVEN_MIN: f64 = 5.0;
 
 /// What some clients did to a service.
 #[derive(Clone, Debug)]
@@ -43,6 +46,12 @@ impl Story {
             sums: deeds.sums,
             marks: Deed::ALL.map(|deed| if done(deed) { marks.of(who, deed) } else { Vec::new() }),
         }
+    }
+
+    /// Accounts that it has at whatever service.
+    pub(super) fn know(&mut self, own: Accounts) {
+        self.own.merge(own);
+        self.logins = self.logins.max(own.count().min(1));
     }
 
     /// What several did together.
@@ -82,6 +91,12 @@ impl Story {
     /// These deeds in the order of their times.
     pub(super) fn steps(&self, deeds: &[Deed]) -> Steps {
         Steps::new(deeds.iter().flat_map(|deed| self.marks(*deed)))
+    }
+
+    /// What these deeds were about, as far as it is known.
+    pub(super) fn whats(&self, deeds: &[Deed]) -> BTreeSet<What> {
+        let marks = deeds.iter().flat_map(|deed| self.marks(*deed));
+        marks.map(|mark| mark.what).filter(|what| *what != UNSAID).collect()
     }
 
     /// Whether so many of a hundred of its requests are such.
@@ -148,12 +163,12 @@ impl Steps {
             gaps.sort_unstable();
             let median = gaps[gaps.len() / 2];
             let near = gaps.iter().filter(|gap| gap.abs_diff(median) <= (median / 10).max(1)).count();
-            if near * 4 >= gaps.len() * 3 {
+            if near * 5 >= gaps.len() * 4 {
                 return true;
             }
         }
         let span = self.0.last().map_or(0, |last| last.at - self.0[0].at);
         let mean = f64::from(self.total()) * f64::from(WINDOW_S) / f64::from(span.max(1));
-        span >= EVEN_S && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
+        span >= EVEN_S && mean >= EVEN_MIN && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
     }
 }

@@ -7,6 +7,8 @@
 mod check;
 mod draw;
 mod errors;
+mod forgery;
+mod input;
 mod log;
 mod mail;
 mod ssh;
