@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use memchr::memmem;
 use toban_model::Time;
 use toban_model::event::{Act, Event, Offence, Request};
@@ -17,6 +17,8 @@ pub(super) const LINES_MAX: usize = 1000;
 /// Places that are held of all together, 24 bytes each: 12 MiB. When a great many are at it, fewer of each are held.
 const MARKS_MAX: usize = 1 << 19;
 const MARKS_OF_ONE_MIN: usize = 16;
+/// Accounts that are told apart, 8 bytes each: 0.5 MiB.
+const LIVE_MAX: usize = 1 << 16;
 
 /// Something that counts against a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,9 @@ pub(super) const UNSAID: What = 0;
 /// There is only one thing that it can have been about.
 pub(super) const ONE: What = 1;
 
+/// Where a password was tried, the path of a form, as a hash.
+pub(super) type Door = u16;
+
 fn what(name: &[u8]) -> What {
     use std::hash::BuildHasher as _;
     let mut lower = [0; 96];
@@ -86,6 +91,7 @@ pub(super) struct Told<'a> {
     pub(super) way: Way,
     pub(super) deed: Option<Deed>,
     pub(super) what: What,
+    pub(super) door: Door,
     pub(super) times: u32,
     pub(super) login: bool,
 }
@@ -110,6 +116,7 @@ pub(super) fn told<'a>(event: &Event<'a>) -> Option<Told<'a>> {
                     Deed::Guess => error.account.map_or(UNSAID, what),
                     _ => what(asked(error.text)),
                 },
+                door: 0,
                 times: 1,
                 login: false,
             })
@@ -133,6 +140,7 @@ pub(super) fn told<'a>(event: &Event<'a>) -> Option<Told<'a>> {
                 way: Way::Logins,
                 deed,
                 what: about.map_or(UNSAID, what),
+                door: 0,
                 times: said.times,
                 login: deed.is_none(),
             })
@@ -162,6 +170,7 @@ pub(super) fn told_of_request<'a>(request: &Request<'_>, passes_on: bool) -> Opt
         way: Way::Requests,
         deed,
         what: about,
+        door: if deed == Some(Deed::Guess) { what(request.path) as Door } else { 0 },
         times: 1,
         login,
     })
@@ -296,6 +305,26 @@ impl Accounts {
     }
 }
 
+/// The accounts with which anybody logged in, at whatever service. Where there are too many to be told apart, all are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live(HashSet<What, RandomState>);
+
+impl Live {
+    pub(super) fn add(&mut self, account: What) {
+        if account != UNSAID && self.0.len() < LIVE_MAX {
+            self.0.insert(account);
+        }
+    }
+
+    pub(super) fn has(&self, account: What) -> bool {
+        self.0.len() >= LIVE_MAX || self.0.contains(&account)
+    }
+
+    pub(super) fn absorb(&mut self, other: Live) {
+        other.0.into_iter().for_each(|account| self.add(account));
+    }
+}
+
 /// A line that counts against somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -304,6 +333,7 @@ pub(super) struct Mark {
     /// Seconds since the epoch.
     pub(super) at: u32,
     pub(super) what: What,
+    pub(super) door: Door,
     pub(super) times: u16,
 }
 
@@ -336,6 +366,7 @@ impl Marks {
             file,
             at: u32::try_from(told.time.as_secs()).unwrap_or_default(),
             what: told.what,
+            door: told.door,
             times: u16::try_from(told.times).unwrap_or(u16::MAX),
         };
         let marks = self.of.entry((who, deed)).or_default();

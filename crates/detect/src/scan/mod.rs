@@ -19,7 +19,7 @@ use toban_model::event::{Event, Request};
 use toban_model::{Blamed, Prefix, Time, canonical, is_private, prefix_of, same_family_contains};
 
 use crate::census::{Bits, Census, Frequent, address, bits};
-use deeds::{Accounts, Deeds, LINES_MAX, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
+use deeds::{Accounts, Deeds, LINES_MAX, Live, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
 pub use floods::Again;
 use floods::{Bursts, Flood, Suspect};
 use story::Story;
@@ -61,6 +61,7 @@ pub struct Scan {
     services: Vec<Service>,
     deeds: Frequent<Who, Deeds>,
     marks: Marks,
+    live: Live,
     bursts: Bursts,
     proxies: BTreeSet<Bits>,
 }
@@ -75,6 +76,7 @@ impl Scan {
             services: vec![named(Way::Requests), named(Way::Errors)],
             deeds: Frequent::new(CLIENTS_MAX),
             marks: Marks::default(),
+            live: Live::default(),
             bursts: Bursts::default(),
             proxies: BTreeSet::new(),
         }
@@ -114,6 +116,9 @@ impl Scan {
         let who = Who::new(told.client, service);
         self.deeds.entry(who).tally.add(told);
         self.marks.add(who, told, place);
+        if told.login {
+            self.live.add(told.what);
+        }
         self.bound();
     }
 
@@ -153,6 +158,7 @@ impl Scan {
         other.deeds.rename(name);
         self.deeds.absorb(other.deeds);
         self.marks.absorb(other.marks, name);
+        self.live.absorb(other.live);
         self.bursts.absorb(other.bursts, service);
         self.bound();
     }
@@ -201,7 +207,7 @@ impl Scan {
         let mut blamed = Blame { services: self.services.clone(), known, all: Vec::new() };
         for stories in by_service.values_mut() {
             stories.sort_by(|a, b| a.clients.cmp(&b.clients));
-            for (story, (cause, deeds)) in judge::judge(stories) {
+            for (story, (cause, deeds)) in judge::judge(stories, &self.live) {
                 let mut sum = Sum::default();
                 deeds.iter().for_each(|deed| sum.add(story.sum(*deed)));
                 let marks = deeds.iter().flat_map(|deed| story.marks(*deed));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toban_model::Prefix;
 
-use super::deeds::{Accounts, Deed, Deeds, Mark, Marks, Sum, UNSAID, Way, What, Who};
+use super::deeds::{Accounts, Deed, Deeds, Door, Mark, Marks, ONE, Sum, UNSAID, Way, What, Who};
 use crate::census::{Bits, address};
 
 /// What is done within this time is one go at something.
@@ -109,8 +109,30 @@ impl Story {
         self.times(deed) > 0 && self.is_part(self.times(deed), 50)
     }
 
+    /// The accounts that it guessed at, as far as it is known.
+    pub(super) fn accounts(&self) -> BTreeSet<What> {
+        let mut accounts = self.whats(&[Deed::Guess]);
+        accounts.remove(&ONE);
+        accounts
+    }
+
+    /// Where it guessed first.
+    pub(super) fn door(&self) -> Door {
+        self.marks(Deed::Guess).first().map_or(0, |mark| mark.door)
+    }
+
+    /// Its own network, or the network of the first of several.
     pub(super) fn network(&self) -> Option<Prefix> {
-        Some(toban_model::prefix_of(address(*self.clients.first()?), 24, 64))
+        self.within(24, 64)
+    }
+
+    /// The network of its provider, or a part of it.
+    pub(super) fn wide_network(&self) -> Option<Prefix> {
+        self.within(16, 32)
+    }
+
+    fn within(&self, v4: u8, v6: u8) -> Option<Prefix> {
+        Some(toban_model::prefix_of(address(*self.clients.first()?), v4, v6))
     }
 }
 

@@ -88,8 +88,8 @@ fn times(n: i64, every: i64, account: &'static str, end: End) -> impl Iterator<I
 
 #[test]
 fn guesses_at_one_account() {
-    check(times(9, 2, "root", Fails), "");
-    check(times(10, 2, "root", Fails), "198.51.100.7 credential-attack 10 10");
+    check(times(11, 2, "root", Fails), "");
+    check(times(12, 2, "root", Fails), "198.51.100.7 credential-attack 12 12");
     // A job with an old password, and one that no job is.
     check(times(144, 600, "root", Fails), "");
     check(times(600, 60, "root", Fails), "");
@@ -170,6 +170,7 @@ fn marks_are_bounded() {
         way: Way::Logins,
         deed: Some(Deed::Guess),
         what: 7,
+        door: 0,
         times: 1,
         login: false,
     };
