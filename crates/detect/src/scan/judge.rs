@@ -66,10 +66,9 @@ const SPREAD_NETWORKS_MIN: usize = 8;
 /// a list: people slip, but not alike.
 const SHARED_MIN: usize = 8;
 const LISTED_NETWORKS_MIN: usize = 3;
-/// The same where the account is not said: so many who do hardly anything else, and so many for each who failed as they
-/// did but was let in. Of those who have forgotten their password some give up, but most do not.
+/// The same where the account is not said: so many who do hardly anything else, and more than failed as they did but were
+/// let in. Of those who have forgotten their password some give up, but most do not.
 const SPREAD_UNSAID_MIN: usize = 50;
-const SPREAD_UNSAID_EACH: usize = 2;
 const SPREAD_UNSAID_PART: u32 = 75;
 
 /// Whether few guesses at several accounts are enough.
@@ -216,7 +215,7 @@ fn everywhere(left: &mut Vec<&Story>, all: &[Story], live: &Live) -> Vec<(Story,
             story.logins > 0 && (times > 1 || story.way == Way::Logins)
         };
         let let_in = all.iter().filter(like_them).count();
-        (crowd, SPREAD_UNSAID_MIN.max(SPREAD_UNSAID_EACH * let_in))
+        (crowd, SPREAD_UNSAID_MIN.max(let_in + 1))
     }));
     let mut found = Vec::new();
     for (crowd, least) in crowds {
