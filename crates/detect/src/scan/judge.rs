@@ -268,13 +268,17 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
         return None;
     }
     let marks = story.marks(Deed::Guess);
-    let steps = Steps::new(marks.iter().filter(|mark| !is_forgiven(story, mark.what)));
+    let forgiven = forgiven(story, prey);
+    let steps = Steps::new(marks.iter().filter(|mark| !forgiven.contains(&mark.what)));
+    if steps.len() == 0 {
+        return None;
+    }
     let names = steps.things();
     if story.logins > 0 {
         let own = if names > 0 { story.own.count() } else { story.logins };
         let strange = if names > 0 { steps.total() } else { times };
-        let forgiven = if names >= NAMES_MIN { GUESSES_MIN } else { FORGIVEN };
-        if strange < forgiven.max(own.saturating_mul(FORGIVEN_EACH)) {
+        let least = if names >= NAMES_MIN { GUESSES_MIN } else { FORGIVEN };
+        if strange < least.max(own.saturating_mul(FORGIVEN_EACH)) {
             return None;
         }
     }
@@ -288,7 +292,11 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     let hunts = names > 0
         && steps.total() >= PROGRAM_GUESSES_MIN
         && marks.iter().all(|mark| prey.is_hunted(mark.what) && !prey.live.has(mark.what));
-    let forms = names == 0 && story.is_web() && times >= SLOW_FORMS_MIN && story.is_mostly(Deed::Guess);
+    let forms = names == 0
+        && forgiven.is_empty()
+        && story.is_web()
+        && times >= SLOW_FORMS_MIN
+        && story.is_mostly(Deed::Guess);
     // Of a program's interface it is not known whether it was one account.
     let typed = marks.iter().any(|mark| mark.what != ONE);
     let one = forms
@@ -297,10 +305,22 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
     if several || one { BLAME } else { None }
 }
 
-/// A wrong password for one's own account.
-fn is_forgiven(story: &Story, account: What) -> bool {
-    story.own.has(account)
-        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() < FORGIVEN as usize
+/// The accounts whose wrong passwords are no guesses: one's own, unless it was only the last of those that were tried;
+/// and one that somebody has, where a machine has its old password.
+fn forgiven(story: &Story, prey: &Prey) -> BTreeSet<What> {
+    let all = story.steps(&[Deed::Guess]);
+    let found = story.own.count() == 1
+        && all.things() >= NAMES_MIN
+        && all.total() >= FORGIVEN
+        && all.most(WINDOW_S) >= GUESSES_MIN;
+    let is_forgiven = |account: &What| {
+        let steps = Steps::new(story.marks(Deed::Guess).iter().filter(|mark| mark.what == *account));
+        let own = story.own.has(*account) && steps.len() < FORGIVEN as usize;
+        let old =
+            prey.live.has(*account) && steps.most(WINDOW_S) < PROGRAM_GUESSES_MIN && steps.are_by_the_clock();
+        own && !found || old
+    };
+    story.accounts().into_iter().filter(is_forgiven).collect()
 }
 
 fn calls(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {

@@ -147,6 +147,10 @@ impl Steps {
         Steps(steps)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn total(&self) -> u32 {
         self.0.iter().map(|step| u32::from(step.times)).sum()
     }

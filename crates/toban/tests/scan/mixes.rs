@@ -116,6 +116,25 @@ fn closed_mailbox(log: &mut Log, draw: &mut Draw, _: &'static str) {
     }
 }
 
+/// People of one house read their mail, and four telephones there have an old password.
+fn old_telephones(log: &mut Log, draw: &mut Draw, _: &'static str) {
+    let house = draw.v4().into();
+    for nth in 0..40 {
+        let name = format!("person{nth}@example.jp");
+        for _ in 0..draw.between(2, 9) {
+            let at = DAY + 25_000.0 + draw.below(40_000) as f64;
+            mail::imap(log, draw, at, house, &name, 0);
+        }
+        if nth % 10 == 0 {
+            let (mut at, every) = (DAY + draw.below(900) as f64, draw.between(4, 20) as f64 * 60.0);
+            while at < DAY + DAY_S - 100.0 {
+                mail::imap(log, draw, at, house, &name, 1);
+                at += every + draw.below(80) as f64 / 10.0;
+            }
+        }
+    }
+}
+
 /// Customers of a shop log in at a form; some need several tries, some give up.
 fn customers(log: &mut Log, draw: &mut Draw, _: &'static str) {
     for _ in 0..250 {
@@ -151,7 +170,11 @@ fn expired(log: &mut Log, draw: &mut Draw, _: &'static str) {
 }
 
 const SSHD: &[(&str, Part)] = &[("a botnet at sshd", botnet_at_sshd), ("students", students)];
-const MAIL: &[(&str, Part)] = &[("a botnet at imap", botnet_at_imap), ("a closed mailbox", closed_mailbox)];
+const MAIL: &[(&str, Part)] = &[
+    ("a botnet at imap", botnet_at_imap),
+    ("a closed mailbox", closed_mailbox),
+    ("old telephones", old_telephones),
+];
 const SITES: &[(&str, Part)] =
     &[("a botnet", botnet_at_web), ("customers", customers), ("an expired app", expired)];
 
