@@ -143,6 +143,108 @@ fn a_network_together() {
     check((0..12).map(own), "");
 }
 
+/// The address of somebody in a network of their own.
+fn stranger(nth: i64) -> &'static str {
+    format!("{}.{}.2.1", 20 + nth / 200, nth % 200).leak()
+}
+
+/// Each of these tries some accounts, two hours apart.
+fn crowd(n: i64, accounts: &'static [&'static str]) -> impl Iterator<Item = Step<'static>> {
+    let tries = accounts.len().max(2) as i64;
+    (0..n * tries).map(move |nth| {
+        let (who, try_) = (nth / tries, nth % tries);
+        (who * 60 + try_ * 7_200, stranger(who), accounts[try_ as usize % accounts.len()], Fails)
+    })
+}
+
+#[test]
+fn a_crowd_from_everywhere() {
+    const SAID: &str = "20 clients distributed-credential-attack 40 40";
+    check(crowd(19, &["admin"]), "");
+    check(crowd(20, &["admin"]), SAID);
+    // Somebody has the account, and others mistype its password: once each, or until they know it.
+    let owner = [(5, WHO, "admin", LogsIn)];
+    check(crowd(20, &["admin"]).chain(owner), SAID);
+    let mistype = (30..40).map(|nth| (nth * 900, stranger(nth), "admin", Fails));
+    let remember = (40..50).map(|nth| (nth * 900, stranger(nth), "admin", LogsIn));
+    let twice = (40..50).map(|nth| (nth * 899, stranger(nth), "admin", Fails));
+    check(crowd(20, &["admin"]).chain(owner).chain(mistype).chain(remember).chain(twice), SAID);
+    // A job at the same account has an old password, and goes by the clock.
+    check(crowd(20, &["admin"]).chain(times(140, 600, "admin", Fails)), SAID);
+    // Another account, which nobody else guesses at; not even a telephone of which there are many addresses.
+    let other = (0..9).map(|nth| (nth * 700, WHO, "anna", Fails));
+    let roams = (0..60).map(|nth| {
+        let who = ["198.51.100.1", "203.0.113.5", "192.0.2.77"][nth as usize % 3];
+        (nth * 1_300 + nth * nth % 900, who, "ben", Fails)
+    });
+    check(crowd(20, &["admin"]).chain(other).chain(roams), SAID);
+}
+
+#[test]
+fn a_list_from_everywhere() {
+    // Each name is tried from few networks, and each client tries two of them.
+    let accounts: Vec<&'static str> = (0..10).map(|nth| &*format!("name{nth}").leak()).collect();
+    let list = |n: i64| {
+        let accounts = accounts.clone();
+        (0..n * 2).map(move |nth| {
+            let who = nth / 2;
+            let account = accounts[((who + nth % 2 * 3) % 10) as usize];
+            (nth % 2 * 9_000 + who * 60, stranger(who), account, Fails)
+        })
+    };
+    check(list(30), "30 clients distributed-credential-attack 60 60");
+    // Two wrong names that nobody else knows.
+    let slips = [(5, WHO, "ana", Fails), (9, WHO, "anne", Fails)];
+    check(list(30).chain(slips), "30 clients distributed-credential-attack 60 60");
+}
+
+#[test]
+fn old_passwords_behind_one_address() {
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+    let polls = |nth: i64| (nth / 3 * 600 + nth % 3 * 111, WHO, NAMES[nth as usize % 3], Fails);
+    let elsewhere = NAMES.iter().map(|name| (7, "203.0.113.5", *name, LogsIn));
+    check((0..300).map(polls).chain(elsewhere), "");
+    check((0..300).map(polls), "198.51.100.7 credential-attack 300 300");
+}
+
+#[test]
+fn who_gets_in_last() {
+    let guess = |nth: i64| (nth * 20, WHO, ["root", "pi", "es", "root"][nth as usize % 4], Fails);
+    let found = [(900, WHO, "root", LogsIn)];
+    check((0..24).map(guess).chain(found), "198.51.100.7 credential-attack 24 24");
+    check((0..11).map(guess).chain(found), "");
+}
+
+#[test]
+fn a_crowd_at_a_form() {
+    let told = |crowd: i64, let_in: i64| {
+        let mut scan = Scan::new("web", false);
+        let mut all = Vec::new();
+        for who in 0..crowd + let_in {
+            for nth in 0..2 {
+                let at = who * 60 + nth * 7_200;
+                all.push(request(at, stranger(who), "POST", "/wp-login.php", 200));
+            }
+            if who >= crowd {
+                all.push(request(who * 60 + 7_300, stranger(who), "POST", "/wp-login.php", 302));
+            }
+        }
+        // At another door, which is another matter.
+        for who in 300..330 {
+            for nth in 0..3 {
+                all.push(request(who * 60 + nth * 99, stranger(who), "POST", "/api/refresh-token", 401));
+            }
+        }
+        all.iter().enumerate().for_each(|(nth, request)| scan.request(request, (0, nth as u64)));
+        scan.end();
+        said(&scan.judge().verdicts([]))
+    };
+    assert_eq!(told(49, 0), "");
+    assert_eq!(told(50, 0), "50 clients distributed-credential-attack 100 100");
+    assert_eq!(told(90, 80), "90 clients distributed-credential-attack 180 180");
+    assert_eq!(told(80, 80), "");
+}
+
 #[test]
 fn parts_are_one_in_any_order() {
     let steps: Vec<Step<'static>> = times(3000, 2, "root", Fails).collect();
