@@ -22,7 +22,7 @@ pub(crate) const ANY: NameId = 0;
 const BYTES_MAX: usize = 256;
 /// Deeper paths are cut as well: each part is one more step on the way to `*`.
 const PARTS_MAX: usize = 16;
-/// Raw paths and agents whose name is known without a look, 16 bytes each.
+/// Raw paths and agents whose name is known without a look, 13 bytes each.
 const RAWS_MAX: usize = (1 << 15) / 8 * 7;
 /// Directories that are known to hold many: 16 bytes each.
 const WIDE: usize = 1 << 12;
@@ -42,6 +42,20 @@ struct Template {
     parent: NameId,
 }
 
+/// A hash in a table, without the gaps that a number of eight bytes would leave between entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hash([u32; 2]);
+
+impl Hash {
+    fn of(hash: u64) -> Hash {
+        Hash([(hash >> 32) as u32, hash as u32])
+    }
+
+    fn whole(self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     templates: Vec<Template>,
@@ -50,7 +64,7 @@ pub(crate) struct Names {
     index: HashTable<NameId>,
     hasher: RandomState,
     /// The names of raw paths, by their hash.
-    raws: HashTable<(u64, NameId)>,
+    raws: HashTable<(Hash, NameId)>,
     /// The names of what is one of many, by the hash of the raw path in front of it.
     wide: Box<[(u64, NameId)]>,
     doors: Box<[u8]>,
@@ -105,7 +119,7 @@ impl Names {
     #[inline]
     pub(crate) fn find(&mut self, raw: &[u8]) -> NameId {
         let hash = self.hasher.hash_one(raw);
-        match self.raws.find(hash, |known| known.0 == hash) {
+        match self.raws.find(hash, |known| known.0 == Hash::of(hash)) {
             Some((_, id)) => *id,
             None => self.one_of_many(raw, hash),
         }
@@ -141,7 +155,7 @@ impl Names {
             self.raws.clear();
             self.floor = self.floor.saturating_add(KNOCKS_MIN.into());
         }
-        self.raws.insert_unique(hash, (hash, id), |known| known.0);
+        self.raws.insert_unique(hash, (Hash::of(hash), id), |known| known.0.whole());
         id
     }
 
@@ -291,7 +305,7 @@ impl Names {
         }
         for (hash, id) in std::mem::take(&mut self.raws) {
             if !gone[id as usize] {
-                self.raws.insert_unique(hash, (hash, fresh[id as usize]), |known| known.0);
+                self.raws.insert_unique(hash.whole(), (hash, fresh[id as usize]), |known| known.0.whole());
             }
         }
         self.wide.fill((0, ANY));

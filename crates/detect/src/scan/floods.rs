@@ -230,6 +230,7 @@ struct Flooder {
 pub struct Again {
     suspects: Arc<[Suspect]>,
     by_thing: HashMap<(Bits, Thing), usize, FixedState>,
+    networks: BTreeSet<Bits>,
     flooders: BTreeMap<(usize, Bits), Flooder>,
 }
 
@@ -237,6 +238,7 @@ impl Again {
     pub(super) fn new(suspects: &Arc<[Suspect]>, service: u8) -> Again {
         let of_service = suspects.iter().enumerate().filter(|(_, suspect)| suspect.service == service);
         Again {
+            networks: of_service.clone().map(|(_, suspect)| suspect.network).collect(),
             by_thing: of_service.map(|(nth, suspect)| ((suspect.network, suspect.thing), nth)).collect(),
             suspects: Arc::clone(suspects),
             flooders: BTreeMap::new(),
@@ -251,6 +253,12 @@ impl Again {
             *of == file && from <= last.saturating_add(1) && to.saturating_add(1) >= *first
         };
         self.by_thing.values().any(|nth| self.suspects[*nth].pieces.iter().any(near))
+    }
+
+    /// Whether somebody's requests are asked for.
+    #[inline]
+    pub fn asks_for(&self, client: IpAddr) -> bool {
+        self.networks.contains(&network(bits(canonical(client))))
     }
 
     /// Takes one request.

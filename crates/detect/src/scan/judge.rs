@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use toban_model::Prefix;
 
-use super::deeds::{Deed, Door, Live, ONE, Way, What};
+use super::deeds::{Deed, Door, Live, ONE, UNSAID, Way, What};
 use super::story::{Steps, Story, WINDOW_S};
 use crate::census::{Bits, address};
 
@@ -209,13 +209,14 @@ fn everywhere(left: &mut Vec<&Story>, all: &[Story], live: &Live) -> Vec<(Story,
     for story in strangers().filter(|story| guesses_unsaid(story)) {
         unsaid.entry(story.door()).or_default().push(story);
     }
+    unsaid.retain(|_, crowd| crowd.len() >= SPREAD_UNSAID_MIN);
     crowds.extend(unsaid.into_iter().map(|(door, crowd)| {
         let like_them = |story: &&Story| {
             let times = story.marks(Deed::Guess).iter().filter(|mark| mark.door == door).count();
             story.logins > 0 && (times > 1 || story.way == Way::Logins)
         };
         let let_in = all.iter().filter(like_them).count();
-        (crowd, SPREAD_UNSAID_MIN.max(let_in + 1))
+        (crowd, let_in + 1)
     }));
     let mut found = Vec::new();
     for (crowd, least) in crowds {
@@ -255,10 +256,12 @@ fn guesses_unsaid(story: &Story) -> bool {
 
 /// A few guesses by one who has no account here that anybody knows of.
 fn guesses_without_business(story: &Story, prey: &Prey) -> bool {
-    let accounts = story.accounts();
+    let (marks, accounts) = (story.marks(Deed::Guess), story.accounts());
+    // The programs of a provider's customers may all fail at once.
+    let at_forms = marks.iter().all(|mark| mark.what == UNSAID);
     accounts.len() > 1
         || accounts.iter().any(|account| prey.is_shared(*account))
-        || accounts.is_empty() && story.marks(Deed::Guess).len() > 1 && story.is_mostly(Deed::Guess)
+        || at_forms && marks.len() > 1 && story.is_mostly(Deed::Guess)
 }
 
 fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {

@@ -34,7 +34,7 @@ const PROXIES_SHARE: f64 = 0.5;
 /// A private address with less than this part of it is a host like others.
 const PROXY_SHARE: f64 = 0.01;
 
-/// Where an event stands: its file, and the place of its line in it.
+/// Where an event stands: its file, and the place of its line in it, at about so many bytes.
 pub type Place = (u32, u64);
 
 /// Somebody who is blamed, and where the first of the lines stand that count, in order.

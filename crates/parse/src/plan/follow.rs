@@ -75,6 +75,25 @@ impl Plan {
         self.finish(request, &beside, dates)
     }
 
+    /// The client, where the line begins with its IPv4 address and can be read in one way only: for whoever looks for a
+    /// few clients' lines, a tenth of the work. `None` says nothing.
+    #[inline]
+    pub(crate) fn leading_client(&self, line: &[u8]) -> Option<IpAddr> {
+        let step = self.steps.first()?;
+        let Field::Address { role: Role::Both | Role::Client, names } = step.field else { return None };
+        let also = |step: &Step| matches!(step.field, Field::Address { role: Role::Both | Role::Client, .. });
+        if self.ambiguous
+            || step.shape != Shape::Word
+            || names && self.names
+            || self.steps[1..].iter().any(also)
+        {
+            return None;
+        }
+        let rest = self.lead.strip(line)?;
+        let len = find(rest, step.then.first())?;
+        Head { rest, len }.v4().map(IpAddr::V4)
+    }
+
     /// The same by the way that is taken for lines that do not fit straight.
     pub(crate) fn read_retried<'a>(&mut self, line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
         let Reading { mut request, beside } = self.retried(self.lead.strip(line)?, dates)?;
