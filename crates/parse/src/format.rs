@@ -188,14 +188,29 @@ impl Format {
     #[inline]
     pub fn request<'a>(&'a mut self, line: &'a [u8]) -> Option<Request<'a>> {
         let mut request = None;
-        if let Inner::Access(plan) = &mut self.inner {
-            if plan.read(bare_line(line), &mut self.dates, request.insert(BLANK)).is_none() {
+        if let Inner::Access(_) = &self.inner {
+            if !self.read(line, request.insert(BLANK)) {
                 request = None;
             }
         } else if let Some(Event::Request(found)) = self.parse(line) {
             request = Some(found);
         }
         request
+    }
+
+    /// Whether [`Format::read`] reads its lines.
+    pub fn is_of_requests(&self) -> bool {
+        matches!(self.inner, Inner::Access(_))
+    }
+
+    /// Reads a line of requests into `request`, which is [`Request::BLANK`] or was filled from this log before: to move one
+    /// takes a twentieth of the time. False if the line does not fit, which leaves `request` as whatever it is.
+    #[inline]
+    pub fn read<'a>(&mut self, line: &'a [u8], request: &mut Request<'a>) -> bool {
+        match &mut self.inner {
+            Inner::Access(plan) => plan.read(bare_line(line), &mut self.dates, request).is_some(),
+            Inner::Lines(_) | Inner::Records(_) => false,
+        }
     }
 
     /// The client of a line of requests, where that can be told at once: much faster than all of the line. `None` says

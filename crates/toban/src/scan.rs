@@ -11,7 +11,7 @@ use toban_collect::history::{self, Chunk, Wanted};
 use toban_collect::{Root, limits};
 use toban_detect::{Again, Place, Scan, Verdict};
 use toban_model::Blamed;
-use toban_model::event::Event;
+use toban_model::event::{Event, Request};
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::{self, Exit};
@@ -83,6 +83,7 @@ trait Purpose: Clone + Send {
     /// Whether a client's lines count.
     fn chooses(&self, client: IpAddr) -> bool;
     fn take(&mut self, event: &Event<'_>, place: Place);
+    fn request(&mut self, request: &Request<'_>, place: Place);
     /// Takes in what was found in another part of the log.
     fn absorb(&mut self, other: Self);
 }
@@ -97,6 +98,11 @@ impl Purpose for Scan {
     #[inline]
     fn take(&mut self, event: &Event<'_>, place: Place) {
         self.event(event, place);
+    }
+
+    #[inline]
+    fn request(&mut self, request: &Request<'_>, place: Place) {
+        self.request(request, place);
     }
 
     fn absorb(&mut self, other: Scan) {
@@ -119,6 +125,11 @@ impl Purpose for Again {
         }
     }
 
+    #[inline]
+    fn request(&mut self, request: &Request<'_>, place: Place) {
+        self.request(request, place);
+    }
+
     fn absorb(&mut self, other: Again) {
         self.absorb(other);
     }
@@ -139,6 +150,8 @@ impl<T: Purpose> Worker<T> {
     /// Takes whole lines, the first of which stands at `offset` in its file.
     fn take(&mut self, (file, offset): Place, bytes: &[u8]) {
         let (mut from, mut physical) = (0, 0);
+        let of_requests = self.format.is_of_requests();
+        let mut request = Request::BLANK;
         while from < bytes.len() {
             let len = memchr::memchr(b'\n', &bytes[from..]).unwrap_or(bytes.len() - from);
             let line = &bytes[from..from + len];
@@ -152,10 +165,21 @@ impl<T: Purpose> Worker<T> {
             {
                 continue;
             }
-            // By reference: an event is too large to be moved for nothing.
-            match &self.format.parse(line) {
-                Some(event) => self.part.take(event, place),
-                None => self.misfit(line),
+            let fits = if of_requests {
+                let fits = self.format.read(line, &mut request);
+                if fits {
+                    self.part.request(&request, place);
+                }
+                fits
+            } else {
+                let event = self.format.parse(line);
+                if let Some(event) = &event {
+                    self.part.take(event, place);
+                }
+                event.is_some()
+            };
+            if !fits {
+                self.misfit(line);
             }
         }
         self.lots.push(Lot { from: offset, to: offset + bytes.len() as u64, lines: physical });

@@ -21,7 +21,7 @@ use toban_model::event::Request;
 use toban_model::{Busiest, Combined, Named, Origin, Prefix, Time};
 
 pub(crate) use frequent::{Counted, Frequent, Tally};
-pub(crate) use names::{ANY, NameId, Names};
+pub(crate) use names::{ANY, NameId, Names, hash_of};
 pub(crate) use prefixes::{Bits, address, bits};
 use prefixes::{Key, Prefixes};
 use sketches::{Distinct, Durations};
@@ -164,11 +164,23 @@ impl Census {
     /// Counts a request that came from `peer`, who may have `forwarded` it for somebody.
     #[inline]
     pub fn request(&mut self, peer: IpAddr, forwarded: Option<IpAddr>, request: &Request<'_>) {
+        self.request_hashed(peer, forwarded, request, hash_of(request.path));
+    }
+
+    /// The same of one whose path was hashed already.
+    #[inline]
+    pub(crate) fn request_hashed(
+        &mut self,
+        peer: IpAddr,
+        forwarded: Option<IpAddr>,
+        request: &Request<'_>,
+        path: u64,
+    ) {
         self.make_room();
         if let Some(micros) = request.duration_us {
             self.durations.add(micros);
         }
-        let path = self.paths.count(request.path);
+        let path = self.paths.count_hashed(request.path, path);
         let agent = request.agent.map_or(ANY, |agent| self.agents.count(agent));
         self.reach(request.time);
         // Written field by field where it stands: put together elsewhere it would be waited for to be copied.

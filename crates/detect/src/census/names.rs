@@ -7,7 +7,7 @@
 //! name however many others there are.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -40,6 +40,16 @@ struct Template {
     missed: u32,
     /// Itself one star wider, if that is known.
     parent: NameId,
+}
+
+/// One for the whole process, so that what was hashed for one use need not be hashed again for another. Nobody outside
+/// knows it.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+/// The hash of a raw path or agent.
+#[inline]
+pub(crate) fn hash_of(raw: &[u8]) -> u64 {
+    HASHER.hash_one(raw)
 }
 
 /// A hash in a table, without the gaps that a number of eight bytes would leave between entries.
@@ -92,7 +102,7 @@ impl Names {
             templates: Vec::new(),
             texts: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::default(),
+            hasher: HASHER.clone(),
             raws: HashTable::new(),
             wide: vec![(0, ANY); WIDE].into(),
             doors: vec![0; DOORS].into(),
@@ -109,7 +119,13 @@ impl Names {
     /// Counts a request, and gives the name of its path or agent.
     #[inline]
     pub(crate) fn count(&mut self, raw: &[u8]) -> NameId {
-        let id = self.find(raw);
+        self.count_hashed(raw, hash_of(raw))
+    }
+
+    /// The same of what was hashed already, by [`hash_of`].
+    #[inline]
+    pub(crate) fn count_hashed(&mut self, raw: &[u8], hash: u64) -> NameId {
+        let id = self.find_hashed(raw, hash);
         let template = &mut self.templates[id as usize];
         template.requests = template.requests.saturating_add(1);
         id
@@ -118,7 +134,11 @@ impl Names {
     /// The name of raw bytes; it comes in if it is not there.
     #[inline]
     pub(crate) fn find(&mut self, raw: &[u8]) -> NameId {
-        let hash = self.hasher.hash_one(raw);
+        self.find_hashed(raw, hash_of(raw))
+    }
+
+    #[inline]
+    fn find_hashed(&mut self, raw: &[u8], hash: u64) -> NameId {
         match self.raws.find(hash, |known| known.0 == Hash::of(hash)) {
             Some((_, id)) => *id,
             None => self.one_of_many(raw, hash),

@@ -56,7 +56,8 @@ struct Fork<'a> {
 }
 
 impl Plan {
-    /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
+    /// Reads one line into `request`, which is [`BLANK`] or what this plan read before; if the line does not fit, nothing
+    /// in it can be relied on.
     ///
     /// A request is too large to be handed from one to the next: that would take a tenth of the time.
     #[inline]
@@ -68,6 +69,9 @@ impl Plan {
     ) -> Option<()> {
         let rest = self.lead.strip(line)?;
         let mut beside = Beside::BLANK;
+        // Every other field is written whatever stands in it.
+        (request.peer, request.client) = (None, None);
+        (request.method, request.path, request.protocol, request.raw_request) = (b"", b"", b"", b"");
         if self.ambiguous || self.straight(rest, request, &mut beside, dates).is_none() {
             let reading = self.retried(rest, dates)?;
             (*request, beside) = (reading.request, reading.beside);
@@ -366,24 +370,7 @@ impl Stamp {
     }
 }
 
-/// A request of which nothing is known.
-pub(crate) const BLANK: Request<'static> = Request {
-    time: Time::from_micros(0),
-    peer: None,
-    client: None,
-    forwarded: None,
-    method: b"",
-    path: b"",
-    protocol: b"",
-    status: None,
-    bytes: None,
-    duration_us: None,
-    agent: None,
-    referer: None,
-    host: None,
-    user: None,
-    raw_request: b"",
-};
+pub(crate) const BLANK: Request<'static> = Request::BLANK;
 
 /// Splits a request line. It is a stranger's: TLS, another protocol, or nothing leave only `raw_request`.
 #[inline(always)]
