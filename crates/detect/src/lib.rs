@@ -81,6 +81,7 @@ impl Part {
 impl Watch {
     /// A watch over a host. `trusted` are proxies that the user or a server's configuration trusts.
     pub fn new(host: Host, mut trusted: Vec<Prefix>) -> Watch {
+        let cores = host.cores;
         trusted.extend(host.services.iter().flat_map(|s| s.trusted_proxies.iter().copied()));
         Watch {
             host,
@@ -88,7 +89,7 @@ impl Watch {
             traffic: Vec::new(),
             errors: Errors::default(),
             kernel: Kernel::default(),
-            baseline: Baseline::default(),
+            baseline: Baseline::new(cores),
             last: None,
             vitals: BTreeMap::new(),
             views: BTreeMap::new(),
@@ -166,6 +167,16 @@ impl Watch {
         self.kernel.word(at, word);
     }
 
+    /// What is usual for the vitals.
+    pub fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
+    /// Takes what was known of the vitals before a restart.
+    pub fn set_baseline(&mut self, baseline: Baseline) {
+        self.baseline = baseline;
+    }
+
     /// Takes a sample; with `learn` its vitals become part of what is usual.
     pub fn sample(&mut self, sample: Sample, learn: bool) {
         let rates = self.traffic.iter().flat_map(|t| t.rates(sample.at)).collect::<Vec<_>>();
@@ -178,10 +189,8 @@ impl Watch {
                 self.vitals.insert(reading.name.to_string(), (value, reading.unit.to_string()));
             }
         }
-        if learn {
-            for (name, (value, _)) in &self.vitals {
-                self.baseline.learn(name, *value);
-            }
+        for (name, (value, unit)) in &self.vitals {
+            self.baseline.see(sample.at, name, *value, unit, learn);
         }
         self.last = Some(sample);
     }
@@ -297,7 +306,7 @@ impl Watch {
         let vitals: Vec<Vital> = self
             .vitals
             .iter()
-            .map(|(name, (value, unit))| self.baseline.judge(name, *value, unit, self.host.cores))
+            .map(|(name, (value, unit))| self.baseline.judge(at, name, *value, unit))
             .collect();
         let servers: Vec<ServerView> = self.views.values().cloned().collect();
         let balancers =

@@ -35,7 +35,8 @@ pub(crate) fn all(
         let service = situation.host.services.iter().find(|s| s.id == view.service);
         let traffic = situation.traffic.iter().find(|t| t.service == view.service);
         let name = format!("{}.workers", view.service);
-        let recorded = baseline.usual(&format!("{name}.busy")).map(|u| [u.low.floor(), u.high.ceil()]);
+        let recorded =
+            baseline.usual(situation.at, &format!("{name}.busy")).map(|u| [u.low.floor(), u.high.ceil()]);
         // Little's law: requests a second times the seconds that each holds a worker are the workers held.
         let logged = traffic.filter(|t| t.usual.seconds >= 30.0).map(|t| {
             let held = t.usual.holders.iter().map(|h| h.held_s).sum::<f64>() / t.usual.seconds;
@@ -61,7 +62,7 @@ pub(crate) fn all(
                 used: f64::from(view.queue_len),
                 limit: Some(f64::from(view.queue_limit)),
                 usual: baseline
-                    .usual(&format!("{}.accept_queue", view.service))
+                    .usual(situation.at, &format!("{}.accept_queue", view.service))
                     .map(|u| [u.low.floor(), u.high.ceil()]),
                 exhausted_since: (view.queue_len >= view.queue_limit).then_some(view.at),
                 limit_from: None,

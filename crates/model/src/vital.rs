@@ -83,4 +83,6 @@ pub struct Vital {
     pub usual: Option<Usual>,
     /// The two compared.
     pub state: VitalState,
+    /// Since when it has been out of its usual, if that has lasted for minutes: then it is a symptom.
+    pub since: Option<Time>,
 }

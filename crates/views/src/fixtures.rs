@@ -19,7 +19,7 @@ fn prefix(text: &str) -> Prefix {
 
 fn vital(name: &str, value: f64, unit: &str, usual: Option<(f64, f64)>, state: VitalState) -> Vital {
     let usual = usual.map(|(low, high)| Usual { low, high, seconds: 86_400 });
-    Vital { name: name.into(), value, unit: unit.into(), usual, state }
+    Vital { name: name.into(), value, unit: unit.into(), usual, state, since: None }
 }
 
 fn evidence(what: &str, label: Text, text: Text, value: f64, usual: Option<f64>, source: &str) -> Evidence {
