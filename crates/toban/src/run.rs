@@ -31,6 +31,8 @@ const SURE_MIN: f64 = 0.8;
 const PLANS_AN_HOUR: usize = 20;
 /// An open incident is written at least this often while it goes on.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// What is usual is kept this often; a restart reads what was sampled since.
+const KEEP_USUAL_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Reading what is on disk before the first look.
 const HISTORY_FOR: Duration = Duration::from_secs(8);
 
@@ -58,6 +60,7 @@ struct Agent {
     course: Course,
     incident: Option<Incident>,
     kept: Time,
+    kept_usual: Time,
     actor: Option<ActorThread>,
     acting: bool,
     watched: Vec<Watched>,
@@ -105,6 +108,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(frames) = &mut agent.frames {
         let _ = frames.flush();
     }
+    agent.keep_usual(clock::now());
     if let Some(actor) = agent.actor.take() {
         actor.stop();
     }
@@ -131,6 +135,7 @@ impl Agent {
             frames: None,
             flow,
             kept: Time::ZERO,
+            kept_usual: now,
             actor: None,
             acting: false,
             watched: Vec::new(),
@@ -197,6 +202,9 @@ impl Agent {
             let error = error.to_string();
             self.warn(&format!("no more samples are kept: {error}"));
             self.frames = None;
+        }
+        if now.since(self.kept_usual) >= KEEP_USUAL_EVERY {
+            self.keep_usual(now);
         }
         let situation = self.flow.close(now, true);
         let diagnosis = diagnose(&situation);
@@ -265,6 +273,13 @@ impl Agent {
         match self.record.incidents(why::INCIDENTS_MAX) {
             Ok(incidents) => why::set_aside(&mut self.flow, &incidents),
             Err(error) => self.warn(&format!("the usual is not kept clear of the incident: {error}")),
+        }
+    }
+
+    fn keep_usual(&mut self, now: Time) {
+        self.kept_usual = now;
+        if let Err(error) = why::keep(&self.flow, &self.record) {
+            self.warn(&format!("what is usual is not kept over a restart: {error}"));
         }
     }
 

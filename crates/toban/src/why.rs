@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use toban_collect::Root;
+use toban_detect::Baseline;
 use toban_diagnose::{Diagnosis, diagnose};
 use toban_model::{Incident, Lang, Situation, Text, Time, Verdict};
 use toban_record::Record;
@@ -46,13 +47,32 @@ pub(crate) fn set_aside(flow: &mut Flow, incidents: &[Incident]) {
         .set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
 }
 
-/// Feeds the recorded samples of usual time into the baseline.
-pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, now: Time) {
+/// Where the record keeps what is usual.
+const BASELINE: &str = "baseline";
+/// So much is read again of what was learned: what lasts for minutes is known by it.
+const READ_AGAIN: Duration = Duration::from_secs(15 * 60);
+
+/// Keeps what is usual over a restart.
+pub(crate) fn keep(flow: &Flow, record: &Record) -> Result<(), toban_record::Error> {
+    record.put_state(BASELINE, &flow.watch.baseline().to_bytes())
+}
+
+/// Takes what was kept of the usual, and the samples recorded since, up to `at`; those of incidents are not usual.
+/// Where nothing was kept, or `at` is long before it, all samples of a week are read.
+pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, at: Time) {
     let incidents = record.incidents(INCIDENTS_MAX).unwrap_or_default();
     set_aside(flow, &incidents);
     let in_incident =
-        |at: Time| incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + AFTERMATH);
-    let Ok(samples) = record.frames(now - REMEMBERED, now) else { return };
+        |t: Time| incidents.iter().any(|i| t >= i.since && t <= i.ended.unwrap_or(at) + AFTERMATH);
+    let kept = record.state(BASELINE).ok().flatten();
+    let cores = flow.watch.host().cores;
+    let kept = kept.and_then(|bytes| Baseline::from_bytes(&bytes, cores)).and_then(|kept| kept.as_of(at));
+    let mut from = at - REMEMBERED;
+    if let Some(kept) = kept {
+        from = from.max(kept.learned_to().unwrap_or(from).min(at) - READ_AGAIN);
+        flow.watch.set_baseline(kept);
+    }
+    let Ok(samples) = record.frames(from, at) else { return };
     for sample in samples.flatten() {
         let learn = !in_incident(sample.at);
         flow.watch.sample(sample, learn);

@@ -160,7 +160,10 @@ pub(crate) fn situation() -> Situation {
         from: Time::from_secs(AT - 300),
         host: host(),
         vitals: vec![
-            vital("apache.workers.busy", 300.0, "", Some((10.0, 50.0)), VitalState::High),
+            Vital {
+                since: Some(Time::from_secs(AT - 260)),
+                ..vital("apache.workers.busy", 300.0, "", Some((10.0, 50.0)), VitalState::High)
+            },
             vital("cpu.busy", 4.2, "%", Some((2.0, 30.0)), VitalState::Usual),
             vital("disk.used:/", 42.3, "%", Some((41.0, 43.0)), VitalState::Usual),
             vital("disk.used:/var", 61.0, "%", Some((55.0, 70.0)), VitalState::Usual),

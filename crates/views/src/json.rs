@@ -190,6 +190,7 @@ struct VitalJson<'a> {
     usual: Option<[Number; 2]>,
     state: VitalState,
     usual_s: Option<u32>,
+    since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -244,7 +245,7 @@ pub fn why(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         window: Window { from: rfc3339(answer.from, tz), to: rfc3339(answer.at, tz) },
         verdict: answer.verdict,
         findings: answer.findings.iter().map(|f| finding(f, answer.host.boot, answer.at, lang, tz)).collect(),
-        vitals: answer.vitals.iter().map(vital).collect(),
+        vitals: answer.vitals.iter().map(|v| vital(v, tz)).collect(),
         symptoms: answer.symptoms.iter().map(|s| symptom(s, lang, tz)).collect(),
         usual_s: Number(answer.usual_seconds),
         notes: answer.notes.iter().map(|note| note.lang(lang)).collect(),
@@ -271,7 +272,7 @@ pub fn status(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         at: rfc3339(answer.at, tz),
         verdict: answer.verdict,
         causes: answer.findings.iter().map(|finding| finding.cause.as_str()).collect(),
-        vitals: answer.vitals.iter().map(vital).collect(),
+        vitals: answer.vitals.iter().map(|v| vital(v, tz)).collect(),
         symptoms: answer.symptoms.iter().map(|s| symptom(s, lang, tz)).collect(),
         usual_s: Number(answer.usual_seconds),
     })
@@ -516,7 +517,7 @@ fn step(action: &Action) -> StepJson<'_> {
     }
 }
 
-fn vital(vital: &Vital) -> VitalJson<'_> {
+fn vital<'a>(vital: &'a Vital, tz: &TimeZone) -> VitalJson<'a> {
     VitalJson {
         name: &vital.name,
         value: Number(vital.value),
@@ -524,6 +525,7 @@ fn vital(vital: &Vital) -> VitalJson<'_> {
         usual: vital.usual.map(|usual| [Number(usual.low), Number(usual.high)]),
         state: vital.state,
         usual_s: vital.usual.map(|usual| usual.seconds),
+        since: vital.since.map(|since| rfc3339(since, tz)),
     }
 }
 

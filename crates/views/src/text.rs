@@ -3,9 +3,11 @@
 mod lists;
 mod scan;
 
+use std::cmp::Ordering;
+
 use jiff::tz::TimeZone;
 use toban_model::{
-    Action, Evidence, Finding, Host, Lang, LogRole, Plan, Remedy, Text, Verdict, Vital, VitalState,
+    Action, Evidence, Finding, Host, Lang, LogRole, Plan, Remedy, Text, Time, Verdict, Vital, VitalState,
 };
 
 pub use lists::{actions, bans, incidents};
@@ -59,8 +61,8 @@ pub fn status(answer: &Answer<'_>, lang: Lang, tz: &TimeZone, style: Style) -> S
     }
     out.push('\n');
     let mut vitals: Vec<&Vital> = answer.vitals.iter().collect();
-    vitals.sort_by(|a, b| strangeness(b).total_cmp(&strangeness(a)).then_with(|| a.name.cmp(&b.name)));
-    page.vitals(&mut out, &vitals);
+    vitals.sort_by(|a, b| by_strangeness(a, b));
+    page.vitals(&mut out, answer.at, &vitals);
     out
 }
 
@@ -167,18 +169,28 @@ pub fn plan(plan: &Plan, lang: Lang, style: Style) -> String {
     out
 }
 
-/// How far a vital is from its usual, in widths of its range: what is strangest comes first, what cannot be compared
-/// comes last.
+/// The most unusual first: what has been so for minutes, what is so now, what is at the upper end of its range; what
+/// cannot be compared comes last.
+fn by_strangeness(a: &Vital, b: &Vital) -> Ordering {
+    let rank = |vital: &Vital| (vital.since.is_some(), strangeness(vital));
+    let ((lasts_a, a_strange), (lasts_b, b_strange)) = (rank(a), rank(b));
+    lasts_b.cmp(&lasts_a).then(b_strange.total_cmp(&a_strange)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// Where a vital stands: within its range from 0 to 1, beyond it by widths of the range more than 1.
 fn strangeness(vital: &Vital) -> f64 {
     let Some(usual) = vital.usual.filter(|_| vital.state != VitalState::Unknown) else { return -1.0 };
-    let beyond = match vital.state {
-        VitalState::High => vital.value - usual.high,
-        VitalState::Low => usual.low - vital.value,
-        VitalState::Usual | VitalState::Unknown => return 0.0,
-    };
     // A range without width (always 0, now 1) must not divide by nothing.
     let wide = (usual.high - usual.low).abs().max(usual.high.abs() * 0.05).max(1e-9);
-    1.0 + (beyond.max(0.0) / wide).min(1e12)
+    match vital.state {
+        VitalState::High => 1.0 + ((vital.value - usual.high).max(0.0) / wide).min(1e12),
+        VitalState::Low => 1.0 + ((usual.low - vital.value).max(0.0) / wide).min(1e12),
+        VitalState::Usual | VitalState::Unknown => ((vital.value - usual.low) / wide).clamp(0.0, 1.0),
+    }
+}
+
+fn is_unusual(vital: &Vital) -> bool {
+    matches!(vital.state, VitalState::High | VitalState::Low)
 }
 
 fn joined(items: &[impl ToString], lang: Lang) -> String {
@@ -408,9 +420,8 @@ impl Page<'_> {
             Verdict::Incident => &words::NO_CAUSE,
         };
         self.paragraph(out, sentence.lang(self.lang));
-        let mut unusual: Vec<&Vital> =
-            answer.vitals.iter().filter(|vital| strangeness(vital) > 0.0).collect();
-        unusual.sort_by(|a, b| strangeness(b).total_cmp(&strangeness(a)));
+        let mut unusual: Vec<&Vital> = answer.vitals.iter().filter(|vital| is_unusual(vital)).collect();
+        unusual.sort_by(|a, b| by_strangeness(a, b));
         unusual.truncate(UNUSUAL_SHOWN);
         if answer.verdict != Verdict::Ok && !answer.symptoms.is_empty() {
             out.push('\n');
@@ -421,7 +432,7 @@ impl Page<'_> {
         }
         if !unusual.is_empty() {
             out.push('\n');
-            self.vitals(out, &unusual);
+            self.vitals(out, answer.at, &unusual);
         }
         out.push('\n');
         self.section(out, words::CHECKED.lang(self.lang));
@@ -465,7 +476,7 @@ impl Page<'_> {
         lines
     }
 
-    fn vitals(&self, out: &mut String, vitals: &[&Vital]) {
+    fn vitals(&self, out: &mut String, at: Time, vitals: &[&Vital]) {
         let lang = self.lang;
         let mut table = Table::new(2, &[1, 2]);
         table.heading = [&words::VITAL, &words::NOW, &words::USUAL, &words::STATE]
@@ -482,7 +493,14 @@ impl Page<'_> {
                 VitalState::Usual => Tone::Plain,
                 VitalState::Unknown => Tone::Faint,
             };
-            let state = words::vital_state(vital.state).lang(lang).to_owned();
+            let mut state = words::vital_state(vital.state).lang(lang).to_owned();
+            if let Some(since) = vital.since {
+                let lasted = duration(at.since(since).as_secs_f64(), lang);
+                state = match lang {
+                    Lang::En => format!("{state} for {lasted}"),
+                    Lang::Ja => format!("{state}（{lasted}前から）"),
+                };
+            }
             table.row(tone, [vital.name.clone(), value(vital.value, &vital.unit), usual, state]);
         }
         table.print(out, self.style);

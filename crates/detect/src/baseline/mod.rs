@@ -35,6 +35,10 @@ const STANDS_FOR: Duration = Duration::from_secs(60);
 const VITALS_MAX: usize = 1000;
 /// A vital that was not seen for so long makes room: its interface, its disk, its container is gone.
 const FORGOTTEN: Duration = Duration::from_secs(14 * 86_400);
+/// What was out of the usual before a restart goes on if it was not longer.
+const KEEPS_ON: Duration = Duration::from_secs(3600);
+/// A departure is over when all of the last minutes was below this part of the limit.
+const OVER: f64 = 0.8;
 /// A clock that went back by more was set; by less, what was learned is read again.
 const SET_BACK: Duration = Duration::from_secs(2 * 3600);
 
@@ -61,12 +65,12 @@ struct Scale {
 }
 
 impl Scale {
-    /// The highest level that may last. One day tells little of the next: the slack is one and a half times what the
-    /// vital ranges over, and shrinks to the half of that in two weeks.
+    /// The highest level that may last. One day tells little of the next: the slack is twice what the vital ranges
+    /// over, and shrinks to the half of that in two weeks. What bursts reach at such hours is no news either.
     fn limit(&self) -> f64 {
-        let Hour { low, lasting, .. } = self.usual;
-        let slack = 0.5 + 1.0 / self.days.max(1.0).sqrt();
-        lasting + slack * (lasting - low).max(lasting / 4.0)
+        let Hour { low, lasting, high } = self.usual;
+        let slack = 0.75 + 1.25 / self.days.max(1.0).sqrt();
+        (lasting + slack * (lasting - low).max(lasting / 2.0)).max(high)
     }
 
     /// The range of single readings: half as wide again after minutes, a tenth after a week.
@@ -97,6 +101,13 @@ impl Known {
 
     fn is_grown(&self) -> bool {
         self.learned() >= GROWN
+    }
+
+    fn see(&mut self, at: Time, value: f64, learn: bool, sane: impl FnOnce() -> Sane) {
+        let learned = learn && self.learn(at, value);
+        if let Some(level) = self.recent.take(at, value) {
+            self.follow(at, value, level, learned, sane());
+        }
     }
 
     /// Makes a reading part of what is usual, once.
@@ -138,8 +149,9 @@ impl Known {
         seen.max(if self.is_grown() { sane.quiet } else { sane.high })
     }
 
-    /// Compares the level of the last minutes with what lasts here.
-    fn follow(&mut self, at: Time, level: Option<Lasting>, learned: bool, sane: Sane) {
+    /// Compares the level of the last minutes, and the reading that follows them, with what lasts here: a job of
+    /// three minutes has just ended.
+    fn follow(&mut self, at: Time, value: f64, level: Option<Lasting>, learned: bool, sane: Sane) {
         let Some(level) = level else {
             self.since = None;
             return;
@@ -152,8 +164,9 @@ impl Known {
         let limit =
             if self.is_grown() || sane.high.is_finite() { self.limit(hour, sane) } else { f64::INFINITY };
         self.since = match self.since {
-            None => (level.lowest > limit).then_some(level.from),
-            Some(since) => (level.highest > limit).then_some(since),
+            None => (level.lowest.min(value) > limit).then_some(level.from),
+            // What comes and goes at the limit is one departure.
+            Some(since) => (level.highest > OVER * limit).then_some(since),
         };
         if learned {
             let lowest = level.lowest as f32;
@@ -194,12 +207,9 @@ impl Baseline {
             self.vitals.insert(name.to_owned(), Box::new(Known::new(at)));
         }
         let Some(known) = self.vitals.get_mut(name) else { return };
-        let learned = learn && known.learn(at, value);
-        if let Some(level) = known.recent.take(at, value) {
-            let rises = rises_matter(name);
-            let sane = sane(name, unit, self.cores);
-            known.follow(at, level, learned, if rises { sane } else { Sane::ANYTHING });
-        }
+        known.see(at, value, learn, || {
+            if rises_matter(name) { sane(name, unit, self.cores) } else { Sane::ANYTHING }
+        });
     }
 
     fn make_room(&mut self, at: Time) -> bool {
@@ -211,6 +221,16 @@ impl Baseline {
     /// The newest reading that was learned of any vital.
     pub fn learned_to(&self) -> Option<Time> {
         self.vitals.values().map(|known| known.learned_to).max()
+    }
+
+    /// As it serves a moment before or after it was kept: what was out of the usual then is told of that time alone.
+    /// `None` if `at` is so long before it that too little from before `at` is still known.
+    pub fn as_of(mut self, at: Time) -> Option<Baseline> {
+        let newest = self.learned_to().unwrap_or(at);
+        if newest > at || at.since(newest) > KEEPS_ON {
+            self.vitals.values_mut().for_each(|known| known.since = None);
+        }
+        (newest.since(at) < FORGOTTEN / 2).then_some(self)
     }
 
     /// What is usual for readings of a vital at this time of the week; `None` before a minute was seen.

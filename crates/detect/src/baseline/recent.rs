@@ -42,26 +42,26 @@ impl Recent {
             self.count += 1;
             return None;
         }
-        if self.count > 0 {
-            let mean = (self.sum / f64::from(self.count)) as f32;
-            self.bins[self.now as usize % self.bins.len()] = (self.now, mean);
-        }
         let before = std::mem::replace(&mut self.now, bin);
+        let (sum, count) = (self.sum, self.count);
         (self.sum, self.count) = (value, 1);
+        if count == 0 {
+            return None;
+        }
+        self.bins[before as usize % self.bins.len()] = (before, (sum / f64::from(count)) as f32);
         if bin < before || i64::from(bin - before) > GAP {
             return Some(None);
         }
-        let to = i64::from(bin);
-        let window = self.bins.iter().filter(|(n, _)| (to - BINS..to).contains(&i64::from(*n))).copied();
-        let oldest = window.clone().map(|(n, _)| i64::from(n)).min()?;
-        (to - oldest >= REACH).then(|| {
-            let (lowest, highest) = window
-                .fold((f32::INFINITY, 0.0_f32), |(low, high), (_, mean)| (low.min(mean), high.max(mean)));
-            Some(Lasting {
-                from: Time::from_secs(oldest * BIN_S),
-                lowest: f64::from(lowest),
-                highest: f64::from(highest),
-            })
-        })
+        let mut level = Lasting { from: at, lowest: f64::INFINITY, highest: 0.0 };
+        let mut oldest = bin;
+        for (n, mean) in self.bins {
+            if n < bin && i64::from(bin - n) <= BINS {
+                oldest = oldest.min(n);
+                level.lowest = level.lowest.min(f64::from(mean));
+                level.highest = level.highest.max(f64::from(mean));
+            }
+        }
+        level.from = Time::from_secs(i64::from(oldest) * BIN_S);
+        (i64::from(bin - oldest) >= REACH).then_some(Some(level))
     }
 }
