@@ -13,6 +13,7 @@ mod resources;
 mod scan;
 mod series;
 mod symbols;
+mod tables;
 mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,9 +1,10 @@
 //! Who asked, and by which way: an address counts only if the server itself saw it.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use toban_model::{Client, Prefix, Via, canonical, is_private, same_family_contains};
+
+use crate::tables::{HashMap, HashSet};
 
 /// Peers followed while learning; a balancer is among the busiest, so late strangers may be left out.
 const PEERS_MAX: usize = 10_000;
@@ -28,7 +29,7 @@ pub(crate) struct Origins {
 
 impl Origins {
     pub(crate) fn new(configured: Vec<Prefix>) -> Origins {
-        Origins { configured, learned: HashSet::new() }
+        Origins { configured, learned: HashSet::default() }
     }
 
     /// Whether any balancer is known: without one, coming directly is how everybody comes.
@@ -72,7 +73,7 @@ impl Origins {
             with_forwarded: u32,
             forwarded: HashSet<IpAddr>,
         }
-        let mut peers: HashMap<IpAddr, Peer> = HashMap::new();
+        let mut peers: HashMap<IpAddr, Peer> = HashMap::default();
         let mut total = 0u64;
         for (peer, forwarded, requests) in traffic {
             total += u64::from(requests);

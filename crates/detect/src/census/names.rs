@@ -9,8 +9,9 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use crate::tables::Scatter;
 
 /// A number that stands for a name in one [`Names`], until its next purge.
 pub(crate) type NameId = u32;
@@ -48,7 +49,7 @@ pub(crate) struct Names {
     /// All texts, ASCII.
     texts: Vec<u8>,
     index: HashTable<NameId>,
-    hasher: RandomState,
+    hasher: Scatter,
     /// The names of raw paths, by their hash.
     raws: HashTable<(u64, NameId)>,
     /// The names of what is one of many, by the hash of the raw path in front of it.
@@ -78,7 +79,7 @@ impl Names {
             templates: Vec::new(),
             texts: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::default(),
+            hasher: Scatter::default(),
             raws: HashTable::new(),
             wide: vec![(0, ANY); WIDE].into(),
             doors: vec![0; DOORS].into(),

@@ -7,11 +7,12 @@
 //! First everybody is judged alone, then those of one network together, then all who guess at the same accounts. Who
 //! was named is left out of what follows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deeds::{Accounts, Deed, ONE, UNSAID, Way, What};
 use super::story::{Steps, Story, WINDOW_S};
 use crate::census::{Bits, address};
+use crate::tables::HashMap;
 
 /// What one is blamed for: the cause, and the deeds that count.
 pub(super) type Cause = (&'static str, &'static [Deed]);
