@@ -14,7 +14,7 @@ use toban_model::event::Event;
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::{self, Exit};
-use crate::flow::{SNIFFED_LINES, service_of, shown};
+use crate::flow::{SNIFFED_LINES, is_blank, lines_of, service_of, shown};
 use crate::out::{eprint_all, print_all, style};
 use crate::why::Asked;
 use crate::{clock, meter};
@@ -50,11 +50,12 @@ impl<T> Worker<T> {
             let line = &bytes[from..from + len];
             let place = (file, offset + from as u64);
             from += len + 1;
-            if line.is_empty() || line == b"\r" {
+            let event = self.format.parse(line);
+            if event.is_none() && is_blank(line) {
                 continue;
             }
             self.lines += 1;
-            match self.format.parse(line) {
+            match event {
                 Some(event) => each(&mut self.part, &event, place),
                 None => self.misfit(line),
             }
@@ -127,13 +128,12 @@ impl<'a> Log<'a> {
     fn open(path: &'a Path, number: u32, scan: &cli::Scan, clock: &Clock) -> anyhow::Result<Option<Log<'a>>> {
         let at = path.display();
         let sample = sample(path).with_context(|| format!("could not read {at}"))?;
-        let lines: Vec<&[u8]> =
-            sample.split(|b| *b == b'\n').filter(|line| !line.is_empty()).take(SNIFFED_LINES).collect();
+        let lines: Vec<&[u8]> = lines_of(&sample).take(SNIFFED_LINES).collect();
         let format = match &scan.format {
             Some(text) => Format::from_name_or_string(text, clock)?,
             None => match sniff(&lines, clock) {
                 Some(format) => format,
-                None if lines.is_empty() => return Ok(None),
+                None if lines.iter().all(|line| is_blank(line)) => return Ok(None),
                 None => bail!("{at}: no known format fits its lines; say which with --format"),
             },
         };
