@@ -60,7 +60,12 @@ impl Origins {
         }
     }
 
-    /// Learns from usual traffic: `(peer, forwarded, requests)`. Of traffic that is not known to be usual only peers
+    /// What was learned is out of date.
+    pub(crate) fn forget(&mut self) {
+        self.learned.clear();
+    }
+
+    /// Learns from one service's usual traffic: `(peer, forwarded, requests)`. Of traffic that is not known to be usual only peers
     /// in private networks are believed, since most of it may be a stranger's.
     pub(crate) fn learn(
         &mut self,
@@ -89,7 +94,7 @@ impl Origins {
                 }
             }
         }
-        self.learned = peers
+        let balancers = peers
             .into_iter()
             .filter(|(address, peer)| {
                 let share = f64::from(peer.requests) / (total as f64).max(1.0);
@@ -100,8 +105,8 @@ impl Origins {
                     && f64::from(peer.with_forwarded) >= FORWARDED_SHARE_MIN * f64::from(peer.requests)
                     && share >= needed
             })
-            .map(|(address, _)| address)
-            .collect();
+            .map(|(address, _)| address);
+        self.learned.extend(balancers);
     }
 }
 
@@ -138,6 +143,9 @@ mod tests {
             usual.push((ip("203.0.113.66"), Some(IpAddr::from([192, 0, 2, (i % 250) as u8])), 1));
         }
         origins.learn(usual.into_iter(), true);
+        assert!(origins.is_balancer(ip("10.1.2.3")));
+        // Another service, whose clients all come directly.
+        origins.learn((0..200).map(|i| (IpAddr::from([198, 51, 100, i]), None, 10)), true);
         assert!(origins.is_balancer(ip("10.1.2.3")));
         assert!(!origins.is_balancer(ip("203.0.113.66")));
         assert_eq!(origins.client(ip("203.0.113.66"), Some(ip("192.0.2.9"))).address, ip("203.0.113.66"));

@@ -301,7 +301,7 @@ impl TrafficWatch {
         sums
     }
 
-    /// Learns the balancers from the time before `until`.
+    /// Learns this service's balancers from the time before `until`.
     pub(crate) fn teach(&mut self, origins: &mut Origins, until: Time) {
         self.past.census.settle();
         let past = || {
