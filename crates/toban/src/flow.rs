@@ -54,6 +54,8 @@ pub(crate) struct Reader {
     since: Option<Time>,
     files: usize,
     cut: bool,
+    /// Whether it tells of requests, by which the usual is known.
+    requests: bool,
 }
 
 impl Reader {
@@ -68,6 +70,7 @@ impl Reader {
             since: None,
             files: 0,
             cut: false,
+            requests: false,
         }
     }
 
@@ -326,12 +329,12 @@ impl Flow {
             }
             _ => history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
                 flow.take_chunk(reader, chunk.bytes, now);
-                ControlFlow::Continue(())
-            })?,
-        };
                 // The next one is of before, and what is followed later is elsewhere too.
                 let format = &mut flow.readers[reader].format;
                 *format = format.clone();
+                ControlFlow::Continue(())
+            })?,
+        };
         for file in report.files.iter().filter(|f| f.problem.is_some()) {
             let problem = file.problem.as_deref().unwrap_or_default();
             let at = file.path.display();
@@ -341,7 +344,7 @@ impl Flow {
             ));
         }
         let reader = &mut self.readers[reader];
-        reader.since = report.since;
+        (reader.since, reader.requests) = (report.since, requests);
         reader.files = report.files.iter().filter(|file| file.part != history::Part::Nothing).count();
         reader.cut = report.stopped == Some(history::Stop::Deadline);
         if reader.cut {
@@ -390,13 +393,13 @@ impl Flow {
         let until = self.until;
         let fresh = |at: Time| until.is_none_or(|until| at <= until);
         let Reader { service, format, lines, .. } = &mut self.readers[reader];
-        *lines += 1;
-        match event {
-            Some(Event::Request(request)) if fresh(request.time) => self.watch.request(service, &request),
         let event = format.as_mut().and_then(|format| format.parse(line));
         if event.is_none() && is_blank(line) {
             return;
         }
+        *lines += 1;
+        match event {
+            Some(Event::Request(request)) if fresh(request.time) => self.watch.request(service, &request),
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
                 self.watch.error(service, read, &error);
             }
@@ -509,6 +512,12 @@ impl Flow {
         self.watch.close(at, live)
     }
 
+    /// How far back the requests reach that were read of.
+    pub(crate) fn history_from(&self) -> Option<Time> {
+        let read = self.readers.iter().filter(|reader| reader.requests).filter_map(|reader| reader.since);
+        read.min().or(self.watch.history_from()).filter(|from| self.until.is_none_or(|until| *from <= until))
+    }
+
     /// What could not be looked at on this host's servers.
     pub(crate) fn blind_spots(&self) -> Vec<String> {
         self.views.notes()
@@ -520,15 +529,6 @@ impl Flow {
     }
 }
 
-/// A line that did not fit, as it can be shown.
-pub(crate) fn shown(line: &[u8]) -> String {
-    line.escape_ascii().to_string().chars().take(160).collect()
-}
-
-/// The part of the time that is left for one of so many logs.
-fn share(deadline: Instant, logs: usize) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / u32::try_from(logs).unwrap_or(1)
 /// The lines of a chunk, without their ends. A blank one counts: it may be what ends a record.
 pub(crate) fn lines_of(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
     chunk.split_inclusive(|b| *b == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
@@ -539,6 +539,15 @@ pub(crate) fn is_blank(line: &[u8]) -> bool {
     matches!(line, b"" | b"\r")
 }
 
+/// A line that did not fit, as it can be shown.
+pub(crate) fn shown(line: &[u8]) -> String {
+    line.escape_ascii().to_string().chars().take(160).collect()
+}
+
+/// The part of the time that is left for one of so many logs.
+fn share(deadline: Instant, logs: usize) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / u32::try_from(logs).unwrap_or(1)
 }
 
 /// When a line was written, if it tells.

@@ -155,7 +155,11 @@ fn check(name: &str, log: Log, cause: Option<&str>, named: &[&str]) -> Value {
 fn a_quiet_log_is_quiet() {
     let (mut log, mut draw) = (Log::default(), Draw(seed()));
     people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
-    check("quiet", log, None, &[]);
+    let answer = check("quiet", log, None, &[]);
+    let from: jiff::Timestamp = answer["history_from"].as_str().unwrap().parse().unwrap();
+    assert_eq!(from.as_second(), START as i64);
+    let reach = answer["history_s"].as_f64().unwrap() - QUIET_S as f64;
+    assert!(reach.abs() < 2.0, "{reach}");
 }
 
 #[test]
