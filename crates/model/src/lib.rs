@@ -9,7 +9,9 @@ mod blame;
 pub mod event;
 mod finding;
 mod host;
+mod name;
 mod net;
+mod process;
 mod server;
 mod situation;
 mod text;
@@ -23,7 +25,9 @@ pub use finding::{
     RuledOut, Verdict, Where,
 };
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
+pub use name::Name;
 pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
+pub use process::{ProcessUse, Processes, SocketCount, Span, Texts};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
     Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic,

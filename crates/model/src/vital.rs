@@ -1,10 +1,8 @@
 //! Vitals and their samples: what the host's numbers are, and what is usual for them.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
-use crate::Time;
+use crate::{Name, Processes, SocketCount, Texts, Time};
 
 /// How a raw reading becomes a vital.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +17,11 @@ pub enum ReadingKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// The vital that it belongs to, dotted from wide to narrow: `cpu.busy`, `apache.workers.busy`, `disk.used:/var`.
-    pub name: Cow<'static, str>,
+    pub name: Name,
     /// The number, in `unit` (or `unit` × seconds for a counter whose vital is a share).
     pub value: f64,
     /// The vital's unit: `%`, `B`, `B/s`, `/s`, `ms` or empty for a count.
-    pub unit: Cow<'static, str>,
+    pub unit: Name,
     /// Gauge or counter.
     pub kind: ReadingKind,
 }
@@ -39,6 +37,12 @@ pub struct Sample {
     pub late_us: u32,
     /// The readings; a number that could not be read is absent, not zero.
     pub readings: Vec<Reading>,
+    /// The processes.
+    pub processes: Processes,
+    /// The TCP sockets by state and local port: first the sums, then the networks with the most peers.
+    pub sockets: Vec<SocketCount>,
+    /// The texts of `processes`.
+    pub texts: Texts,
 }
 
 /// What is usual for a vital here: a robust range, and how much is known about it.

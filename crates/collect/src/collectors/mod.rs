@@ -1,9 +1,8 @@
 //! The vitals of the host, one file a collector, and the sampler that runs them all.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
-use toban_model::{Reading, ReadingKind, Sample, Time};
+use toban_model::{Name, Reading, ReadingKind, Sample, Time};
 
 use crate::{Error, Root};
 
@@ -47,13 +46,13 @@ pub static ALL: &[(&str, Make)] = &[
 ];
 
 /// A number that is itself the vital.
-pub(crate) fn gauge(name: impl Into<Cow<'static, str>>, value: f64, unit: &'static str) -> Reading {
-    Reading { name: name.into(), value, unit: Cow::Borrowed(unit), kind: ReadingKind::Gauge }
+pub(crate) fn gauge(name: impl Into<Name>, value: f64, unit: &'static str) -> Reading {
+    Reading { name: name.into(), value, unit: unit.into(), kind: ReadingKind::Gauge }
 }
 
 /// A number whose growth a second is the vital.
-pub(crate) fn counter(name: impl Into<Cow<'static, str>>, value: f64, unit: &'static str) -> Reading {
-    Reading { name: name.into(), value, unit: Cow::Borrowed(unit), kind: ReadingKind::Counter }
+pub(crate) fn counter(name: impl Into<Name>, value: f64, unit: &'static str) -> Reading {
+    Reading { name: name.into(), value, unit: unit.into(), kind: ReadingKind::Counter }
 }
 
 /// A collector that failed, and how often.
@@ -100,7 +99,7 @@ impl Sampler {
         }
         self.readings = readings.len();
         let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Sample { at: now, took_us, late_us: 0, readings }
+        Sample { at: now, took_us, readings, ..Sample::default() }
     }
 
     /// What failed so far.

@@ -27,7 +27,13 @@ fn sample(second: i64) -> Sample {
     if second > 3 {
         readings.push(reading("disk.used:/var", "%", ReadingKind::Gauge, -0.0));
     }
-    Sample { at: Time::from_secs(1_608_800_000 + second), took_us: 812, late_us: 3, readings }
+    Sample {
+        at: Time::from_secs(1_608_800_000 + second),
+        took_us: 812,
+        late_us: 3,
+        readings,
+        ..Sample::default()
+    }
 }
 
 fn at(second: i64) -> Time {
@@ -259,7 +265,7 @@ proptest! {
             unit: "ms".into(),
             kind: if name % 2 == 0 { ReadingKind::Gauge } else { ReadingKind::Counter },
         }).collect();
-        let sample = Sample { at: Time::from_secs(7), took_us: took, late_us: took / 3, readings };
+        let sample = Sample { at: Time::from_secs(7), took_us: took, late_us: took / 3, readings, ..Sample::default() };
         let dir = tempfile::tempdir().unwrap();
         let mut writer = Frames::open(dir.path(), limits()).unwrap();
         writer.append(&sample).unwrap();

@@ -1,6 +1,5 @@
 //! Samples to bytes and back. Every byte that is read may be damaged: nothing here panics or trusts a length.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use toban_model::{Reading, ReadingKind, Sample, Time};
@@ -103,8 +102,8 @@ pub(super) fn plausible(bytes: &[u8]) -> bool {
 /// A reading's identity: the same name with another unit or kind is another entry.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Name {
-    text: Cow<'static, str>,
-    unit: Cow<'static, str>,
+    text: toban_model::Name,
+    unit: toban_model::Name,
     counter: bool,
 }
 
@@ -165,7 +164,7 @@ impl Names {
 /// The reader's dictionary of one segment.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
-    names: HashMap<u64, (Cow<'static, str>, Cow<'static, str>, ReadingKind)>,
+    names: HashMap<u64, (toban_model::Name, toban_model::Name, ReadingKind)>,
 }
 
 impl Dictionary {
@@ -182,7 +181,7 @@ impl Dictionary {
             let unit = rest.string()?;
             let text = rest.string()?;
             if self.names.len() < NAMES_MAX {
-                self.names.insert(id, (Cow::Owned(text), Cow::Owned(unit), kind));
+                self.names.insert(id, (text.into(), unit.into(), kind));
             }
         }
         let count = rest.varint()?;
@@ -204,7 +203,7 @@ impl Dictionary {
                 None => nameless += 1,
             }
         }
-        Some((Sample { at, took_us, late_us, readings }, nameless))
+        Some((Sample { at, took_us, late_us, readings, ..Sample::default() }, nameless))
     }
 }
 
