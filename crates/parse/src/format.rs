@@ -284,9 +284,8 @@ impl Format {
     }
 }
 
-/// The format that fits the most of these lines of a log, where a line that says nothing by itself counts half; of those
-/// that fit equally many, the one that names more clients, then the one that knows more of each line, then one with a
-/// name, then the first in the list. `None` if no line fits any.
+/// The format that fits the most of these lines of a log; of those that fit equally many, the one that names more
+/// clients, then the one that knows more of each line, then one with a name, then the first in the list. `None` if no line fits any.
 pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
     let mut best: Option<((usize, usize, usize, bool), Format)> = None;
     for unit in ALL {
@@ -295,7 +294,7 @@ pub fn sniff(lines: &[&[u8]], clock: &Clock) -> Option<Format> {
             let (mut fit, mut named) = (0, 0);
             for line in lines {
                 if let Some(event) = reader.parse(line) {
-                    fit += if event == Event::Silent { 1 } else { 2 };
+                    fit += 1;
                     named += usize::from(matches!(event, Event::Request(Request { client: Some(_), .. })));
                 }
             }

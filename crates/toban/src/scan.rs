@@ -270,10 +270,15 @@ impl<'a> Log<'a> {
     }
 
     /// Counts everything that is in it; and whether that is all.
-    fn count(self) -> anyhow::Result<(Counted<'a>, Scan, bool)> {
+    fn count(mut self) -> anyhow::Result<(Counted<'a>, Scan, bool)> {
         let at = self.path.display();
         let fresh = Scan::new(self.service(), self.format.id() == "squid");
-        let (mut whole, told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        let (mut whole, mut told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        // Somewhere stands a name where addresses should be, so any of those may be a name, which a stranger chose.
+        if whole.format.has_names() && !self.format.has_names() {
+            self.format = whole.format;
+            (whole, told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        }
         whole.part.end();
         if let Some(problem) = &told.problem {
             eprint_all(&format!("toban: could not read all of {at}: {problem}\n"));
@@ -290,6 +295,9 @@ impl<'a> Log<'a> {
             format!("{at}: {}; {} lines, {misfits} did not fit", self.format.describe(), whole.lines);
         for misfit in whole.first_misfits.iter().take(MISFITS_SHOWN) {
             said += &format!("\n    {misfit}");
+        }
+        if self.format.has_names() {
+            said += "\n    in place of addresses stand names, which strangers choose: who is told by those is not named";
         }
         eprint_all(&(said + "\n"));
         let bytes = whole.lots.iter().map(|lot| lot.to).max().unwrap_or(0);
@@ -336,6 +344,9 @@ impl<'a> Log<'a> {
         for worker in workers {
             whole.part.absorb(worker.part);
             whole.lots.extend(worker.lots);
+            if worker.format.has_names() {
+                whole.format = worker.format;
+            }
             whole.lines += worker.lines;
             whole.misfits += worker.misfits;
             whole.first_misfits.extend(worker.first_misfits);
