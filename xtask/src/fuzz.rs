@@ -240,7 +240,7 @@ fn feed(program: &Path, target: &str, feeding: Feeding) -> Result<Fed, Stop> {
             // Numbers that were compared may be addresses in memory, which are others each time.
             command.arg("-use_cmp=0");
             // A folder's own order depends on the file system.
-            let files: Vec<String> = kept.map(files).collect::<Result<Vec<_>>>()?.concat();
+            let files: Vec<String> = kept.map(|folder| files(&folder)).collect::<Result<Vec<_>>>()?.concat();
             command.arg(format!("-seed_inputs={}", files.join(",")));
         }
     }
@@ -267,9 +267,9 @@ fn feed(program: &Path, target: &str, feeding: Feeding) -> Result<Fed, Stop> {
 }
 
 /// The files in a folder below `fuzz`, in the order of their names.
-fn files(folder: PathBuf) -> Result<Vec<String>> {
+fn files(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
-    let list = fs::read_dir(root().join("fuzz").join(&folder));
+    let list = fs::read_dir(root().join("fuzz").join(folder));
     for entry in list.with_context(|| format!("could not list {}", folder.display()))? {
         files.push(folder.join(entry?.file_name()).display().to_string());
     }
