@@ -1,10 +1,12 @@
 //! What servers and the kernel say in words, counted by kind and minute.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord};
 use toban_model::{ErrorClass, KernelNews, OomKill, Time};
+
+use crate::tables::HashMap;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Kinds of error line over all services; a stranger cannot invent codes, but a module's text may.
@@ -133,13 +135,15 @@ impl Kernel {
                 while self.by_minute.len() > MINUTES_MAX {
                     self.by_minute.pop_first();
                 }
-                self.kills.push_back(OomKill {
+                let kill = OomKill {
                     at,
                     pid: *pid,
                     comm: comm.clone(),
                     anon_rss_bytes: anon_rss_kb.unwrap_or(0).saturating_mul(1024),
                     cgroup: *cgroup,
-                });
+                };
+                // A log's past comes in pieces, the newest first.
+                self.kills.insert(self.kills.partition_point(|known| known.at <= at), kill);
                 if self.kills.len() > KILLS_MAX {
                     self.kills.pop_front();
                 }

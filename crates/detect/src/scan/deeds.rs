@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
 use memchr::memmem;
 use toban_model::Time;
 use toban_model::event::{Act, Event, Offence, Request};
@@ -11,6 +9,7 @@ use toban_model::event::{Act, Event, Offence, Request};
 use super::Place;
 use crate::census::{Bits, Tally, bits};
 use crate::offence::{Login, is_call, is_miss, is_probed, login, offence};
+use crate::tables::{HashMap, HashSet};
 
 /// Places that are told of one who is blamed.
 pub(super) const LINES_MAX: usize = 1000;
@@ -307,7 +306,7 @@ impl Accounts {
 
 /// The accounts with which anybody logged in, at whatever service. Where there are too many to be told apart, all are.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Live(HashSet<What, RandomState>);
+pub(super) struct Live(HashSet<What>);
 
 impl Live {
     pub(super) fn add(&mut self, account: What) {
@@ -346,7 +345,7 @@ impl Mark {
 /// The first lines of everybody. Parts of a log come in any order, so what is first is known only at the end.
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
-    of: HashMap<(Who, Deed), Vec<Mark>, RandomState>,
+    of: HashMap<(Who, Deed), Vec<Mark>>,
     held: usize,
     of_one_max: usize,
 }

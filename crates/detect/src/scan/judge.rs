@@ -7,7 +7,7 @@
 //! First everybody is judged alone, then those of one network together, then all who guess at the same accounts. Who
 //! was named is left out of what follows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use toban_model::Prefix;
@@ -15,6 +15,7 @@ use toban_model::Prefix;
 use super::deeds::{Deed, Door, Live, ONE, UNSAID, Way, What};
 use super::story::{Steps, Story, WINDOW_S};
 use crate::census::{Bits, address};
+use crate::tables::HashMap;
 
 /// What one is blamed for: the cause, and the deeds that count.
 pub(super) type Cause = (&'static str, &'static [Deed]);
@@ -107,7 +108,7 @@ struct Prey<'a> {
 
 impl<'a> Prey<'a> {
     fn of<'s>(stories: impl IntoIterator<Item = &'s Story>, live: &'a Live) -> Prey<'a> {
-        let mut by_account: HashMap<What, (usize, BTreeSet<Option<Prefix>>)> = HashMap::new();
+        let mut by_account: HashMap<What, (usize, BTreeSet<Option<Prefix>>)> = HashMap::default();
         for story in stories.into_iter().filter(|story| story.logins == 0) {
             for account in story.accounts() {
                 let (clients, networks) = by_account.entry(account).or_default();
