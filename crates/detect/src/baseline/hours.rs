@@ -47,18 +47,19 @@ impl Hour {
 
     /// Of several, the values at one rank from the outside: 0 is the widest.
     fn ranked(hours: &[Hour], rank: usize) -> Option<Hour> {
-        let at = |pick: fn(&Hour) -> f64| {
-            let mut all: Vec<f64> = hours.iter().map(pick).collect();
-            all.sort_unstable_by(f64::total_cmp);
-            all
-        };
         let from_top = hours.len().checked_sub(rank + 1)?;
+        let at = |pick: fn(&Hour) -> f64, place| nth(hours.iter().map(pick).collect(), place);
         Some(Hour {
-            low: at(|h| h.low)[rank],
-            lasting: at(|h| h.lasting)[from_top],
-            high: at(|h| h.high)[from_top],
+            low: at(|h| h.low, rank),
+            lasting: at(|h| h.lasting, from_top),
+            high: at(|h| h.high, from_top),
         })
     }
+}
+
+/// The value at a place, counted from the lowest.
+fn nth(mut all: Vec<f64>, place: usize) -> f64 {
+    *all.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
 /// As it is kept: `lasting` and `high` as the upper half of an `f32` (right to 0.4 %), `low` as its part of `lasting`
@@ -136,9 +137,9 @@ impl Hours {
         self.packed(hour).and_then(unpack)
     }
 
-    /// How many of the hours before `hour` are known.
-    pub(super) fn known(&self, hour: i64) -> usize {
-        (hour - HOURS as i64..hour).filter(|h| self.packed(*h).is_some()).count()
+    /// How many hours are known.
+    pub(super) fn known(&self) -> usize {
+        self.ring.iter().filter(|packed| **packed != UNSEEN).count()
     }
 
     /// An hour with its neighbours: what runs at ten to four runs at ten past four on another day.
@@ -174,10 +175,9 @@ impl Hours {
     /// By how much the last two days stand above or below the same days a week ago, if that is no mere noise.
     fn step(&self, hour: i64) -> Option<f64> {
         let median = |to: i64| {
-            let mut all: Vec<f64> =
-                (to - STEP_WITHIN..to).filter_map(|h| Some(self.seen(h)?.lasting)).collect();
-            all.sort_unstable_by(f64::total_cmp);
-            (all.len() as i64 >= STEP_WITHIN / 2).then(|| all[all.len() / 2]).filter(|m| *m > 0.0)
+            let all: Vec<f64> = (to - STEP_WITHIN..to).filter_map(|h| Some(self.seen(h)?.lasting)).collect();
+            let half = all.len() / 2;
+            (all.len() as i64 >= STEP_WITHIN / 2).then(|| nth(all, half)).filter(|m| *m > 0.0)
         };
         let factor = median(hour)? / median(hour - WEEK)?;
         (!(1.0 / STEP..=STEP).contains(&factor)).then_some(factor)

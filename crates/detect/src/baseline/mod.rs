@@ -137,7 +137,7 @@ impl Known {
             _ if self.learned() < LEARNED_MIN => None,
             _ => {
                 let now = (self.present.hour <= hour).then(|| self.present.hour()).flatten();
-                let days = self.hours.known(hour) as f64 / 24.0;
+                let days = self.hours.known() as f64 / 24.0;
                 Some(Scale { usual: self.hours.usual(hour, now)?, days })
             }
         }
