@@ -207,3 +207,53 @@ pub(crate) fn status(asked: &Asked<'_>, json: bool) -> Exit {
     }
     exit_of(judged.diagnosis.verdict)
 }
+
+#[cfg(test)]
+mod tests {
+    use toban_model::{Reading, ReadingKind, Sample};
+    use toban_record::{Frames, Limits};
+
+    use super::*;
+
+    /// A host with nothing on it but what its record says.
+    fn remembered(root: &Path, record: &Arc<Record>, at: Time) -> Flow {
+        let config = Config::default();
+        let mut flow = Flow::host(Root::new(root), &config, TimeZone::UTC, at, None);
+        remember(&mut flow, record, at);
+        flow
+    }
+
+    #[test]
+    fn what_is_usual_outlives_the_samples_that_it_was_learned_from() {
+        let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let record = Arc::new(Record::open(state.path()).unwrap());
+        let begun = Time::from_secs(1_700_000_000);
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let sampled = |from: u64, to: u64, load: f64| {
+            let mut frames = Frames::open(&record.frames_dir().unwrap(), Limits::default()).unwrap();
+            for t in (from..to).step_by(60) {
+                let (name, unit) = ("load.1".into(), "".into());
+                let readings = vec![Reading { name, value: load, unit, kind: ReadingKind::Gauge }];
+                frames.append(&Sample { at: after(t), readings, ..Sample::default() }).unwrap();
+            }
+            frames.flush().unwrap();
+        };
+        sampled(0, 86_400, 4.0);
+        let flow = remembered(root.path(), &record, after(86_400));
+        let usual = flow.watch.baseline().usual(after(86_400), "load.1").unwrap();
+        assert_eq!(usual.seconds, 1 + 1439 * 60);
+        keep(&flow, &record).unwrap();
+        std::fs::remove_dir_all(record.frames_dir().unwrap()).unwrap();
+        // The next start learns what was sampled since, and that it has been out of the usual for minutes.
+        sampled(86_400, 87_000, 40.0);
+        let mut flow = remembered(root.path(), &record, after(87_000));
+        let usual = flow.watch.baseline().usual(after(87_000), "load.1").unwrap();
+        assert_eq!(usual.seconds, 1 + 1449 * 60);
+        let situation = flow.close(after(87_000), true);
+        assert!(usual.low > 3.0 && usual.high < 6.0, "{usual:?}");
+        assert_eq!(
+            situation.vitals[0].since.map(|since| since.since(after(86_400)).as_secs() < 60),
+            Some(true)
+        );
+    }
+}

@@ -281,6 +281,45 @@ fn one_runaway_process_is_noticed_within_five_minutes() {
     }
 }
 
+fn gauge(name: &'static str, value: f64) -> toban_model::Reading {
+    let (name, unit) = (name.into(), "".into());
+    toban_model::Reading { name, value, unit, kind: toban_model::ReadingKind::Gauge }
+}
+
+#[test]
+fn a_symptom_says_since_when_and_an_unknown_host_has_its_own_at_once() {
+    let host = toban_model::Host { cores: 25, ..Default::default() };
+    let mut watch = crate::Watch::new(host, Vec::new());
+    let sample = |t: i64, load: f64| toban_model::Sample {
+        at: at(t),
+        readings: vec![gauge("load.1", load), gauge("processes.count", 120.0)],
+        ..Default::default()
+    };
+    watch.sample(sample(-20, 60.0), false);
+    let symptoms = watch.close(at(-20), true).symptoms;
+    assert_eq!(
+        symptoms.iter().map(|s| (s.what.as_str(), s.since)).collect::<Vec<_>>(),
+        [("load.1", at(-20))]
+    );
+    let (mut dice, mut load) = (Dice(8), Load(0.1));
+    for t in (0..DAY).step_by(10) {
+        watch.sample(sample(t, load.after(10, tasks(&mut dice, t))), true);
+        if t % HOUR == 0 {
+            assert!(watch.close(at(t), true).symptoms.is_empty(), "at {t}");
+        }
+    }
+    let begun = DAY + 10 * HOUR;
+    for t in (DAY..begun + 300).step_by(10) {
+        let more = if t < begun { 0.0 } else { 1.4 };
+        watch.sample(sample(t, load.after(10, tasks(&mut dice, t) + more)), true);
+    }
+    let situation = watch.close(at(begun + 300), true);
+    let [symptom] = &situation.symptoms[..] else { panic!("{:?}", situation.symptoms) };
+    assert_eq!(symptom.what, "load.1");
+    assert!((at(begun)..at(begun + 120)).contains(&symptom.since), "{symptom:?}");
+    assert_eq!(symptom.usual, situation.vitals[0].usual.map(|usual| usual.high));
+}
+
 /// One vital of a quiet host.
 struct Series {
     name: String,
