@@ -109,7 +109,7 @@ fn main() -> Outcome<()> {
                     );
                 }
                 forget(&dir)?;
-                let at = Time::from_secs(BEGIN + (draw.f64() * end) as i64);
+                let at = Time::from_secs(BEGIN + (draw.f64() * end) as i64) + Duration::from_millis(500);
                 let begun = Instant::now();
                 let (sample, _) = moment(&dir, at)?;
                 times[2].push(begun.elapsed().as_secs_f64() * 1e3);

@@ -1,8 +1,7 @@
 //! Reads a row file record by record, in a window of bounded size, past whatever is damaged.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use toban_model::{Name, ReadingKind, Sample, Time};
@@ -19,7 +18,7 @@ use crate::Error;
 /// file can cost. What is left of the file is then given up.
 const RESYNC_BYTES_MAX: usize = 64 << 20;
 /// A read: several records of the largest kind.
-const WINDOW_BYTES: usize = 4 * RECORD_BYTES_MAX;
+const WINDOW_BYTES: u64 = 2 * RECORD_BYTES_MAX as u64;
 
 /// A row file, and the sample that was read last.
 #[derive(Debug)]
@@ -150,6 +149,7 @@ impl RowFile {
             }
             self.at += len;
         }
+        self.file.seek(SeekFrom::Start(run)).map_err(|e| Error::io(&self.path, e))?;
         (self.offset, self.at, self.ended) = (run, 0, false);
         self.window.clear();
         self.resync_left = RESYNC_BYTES_MAX;
@@ -205,26 +205,14 @@ impl RowFile {
 
     /// Sees to it that a whole record is in the window, unless the file ends before.
     fn fill(&mut self) -> Result<(), Error> {
-        const NEED: usize = RECORD_BYTES_MAX + RECORD_HEAD_BYTES;
-        if self.ended || self.window.len() - self.at >= NEED {
+        if self.ended || self.window.len() - self.at >= RECORD_BYTES_MAX + RECORD_HEAD_BYTES {
             return Ok(());
         }
         self.window.drain(..self.at);
         self.offset += self.at as u64;
         self.at = 0;
-        while self.window.len() < NEED && !self.ended {
-            let len = self.window.len();
-            self.window.resize(WINDOW_BYTES, 0);
-            let read = loop {
-                match self.file.read_at(&mut self.window[len..], self.offset + len as u64) {
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    read => break read,
-                }
-            };
-            let read = read.map_err(|e| Error::io(&self.path, e));
-            self.window.truncate(len + read.as_ref().copied().unwrap_or(0));
-            self.ended = read? == 0;
-        }
+        let read = (&self.file).take(WINDOW_BYTES).read_to_end(&mut self.window);
+        self.ended = (read.map_err(|e| Error::io(&self.path, e))? as u64) < WINDOW_BYTES;
         Ok(())
     }
 }

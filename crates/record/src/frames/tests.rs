@@ -353,7 +353,7 @@ impl Drop for SmallDisk {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn any_samples_come_back(seconds in proptest::collection::vec(proptest::collection::vec((0usize..40, any::<u64>(), 0u8..5), 0..40), 1..5), took in any::<u32>()) {

@@ -9,7 +9,7 @@ use crate::frames::{Point, moment, vital};
 
 /// Small ones, so that much is closed in little time.
 fn small() -> Limits {
-    Limits { segment_bytes: 8 * 1024, ..limits() }
+    Limits { segment_bytes: 4 * 1024, ..limits() }
 }
 
 #[test]
@@ -109,11 +109,11 @@ fn one_vital_and_one_moment_are_what_a_cursor_finds() {
     let samples: Vec<Sample> = (0..1400).filter(|second| second % 97 > 3).map(sample).collect();
     for (nth, sample) in samples.iter().enumerate() {
         writer.append(sample).unwrap();
-        if nth == 700 {
+        if nth == 1000 {
             writer.settle().unwrap();
         }
     }
-    assert!(files(dir.path(), ROWS).len() == 1 && files(dir.path(), COLUMNS).len() > 3);
+    assert!(!files(dir.path(), ROWS).is_empty() && files(dir.path(), COLUMNS).len() > 3);
     for name in ["load.1", "disk.used:/var", "no.such"] {
         for (from, to) in
             [(at(0), at(2000)), (at(2), at(9)), (at(333), at(1111)), (at(1390), at(1395)), (at(9), at(2))]

@@ -89,7 +89,7 @@ fn a_flipped_bit_in_rows_costs_at_most_the_rest_of_its_run() {
 #[test]
 fn damage_in_columns_costs_its_column_in_its_page() {
     let dir = tempfile::tempdir().unwrap();
-    let samples = written(dir.path(), 1500, limits());
+    let samples = written(dir.path(), 700, limits());
     settle(dir.path());
     let path = only(dir.path(), COLUMNS);
     let whole = fs::read(&path).unwrap();
@@ -132,7 +132,7 @@ fn damage_in_columns_costs_its_column_in_its_page() {
 #[test]
 fn columns_cut_anywhere_give_what_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    let samples = written(dir.path(), 1500, limits());
+    let samples = written(dir.path(), 700, limits());
     settle(dir.path());
     let path = only(dir.path(), COLUMNS);
     let whole = fs::read(&path).unwrap();
@@ -151,8 +151,8 @@ fn columns_cut_anywhere_give_what_is_left() {
             assert!(read.readings.iter().all(|reading| sample.readings.contains(reading)));
             assert!(read.processes.busiest.is_empty() || told(read).processes == told(sample).processes);
         }
-        let _ = crate::frames::vital(dir.path(), "load.1", at(0), at(1500)).unwrap();
-        let _ = crate::frames::moment(dir.path(), at(700)).unwrap();
+        let _ = crate::frames::vital(dir.path(), "load.1", at(0), at(700)).unwrap();
+        let _ = crate::frames::moment(dir.path(), at(650)).unwrap();
         drop(Frames::open(dir.path(), limits()).unwrap());
     }
     assert!(found > 60 * samples.len() / 2, "{found}");

@@ -5,10 +5,10 @@ use crate::frames::vital;
 
 const HOUR: i64 = 3600;
 
-/// Twelve hours with one sample in four seconds, in very little room.
-fn half_a_day(dir: &Path) -> (Vec<Sample>, Limits) {
-    let tight = Limits { segment_bytes: 8 * 1024, retain_bytes: 120 * 1024, ..limits() };
-    let samples: Vec<Sample> = (0..12 * HOUR).step_by(4).map(sample).collect();
+/// Six hours with one sample in four seconds, in very little room.
+fn a_quarter_day(dir: &Path) -> (Vec<Sample>, Limits) {
+    let tight = Limits { segment_bytes: 8 * 1024, retain_bytes: 80 * 1024, ..limits() };
+    let samples: Vec<Sample> = (0..6 * HOUR).step_by(4).map(sample).collect();
     let mut writer = Frames::open(dir, tight).unwrap();
     for sample in &samples {
         writer.append(sample).unwrap();
@@ -23,7 +23,7 @@ fn half_a_day(dir: &Path) -> (Vec<Sample>, Limits) {
 #[test]
 fn what_there_is_no_room_for_becomes_minutes() {
     let dir = tempfile::tempdir().unwrap();
-    let (samples, tight) = half_a_day(dir.path());
+    let (samples, tight) = a_quarter_day(dir.path());
     let sum = |suffix: &str| files(dir.path(), suffix).iter().map(|path| places::bytes(path)).sum::<u64>();
     assert!(sum(COLUMNS) + sum(ROWS) + sum(MINUTES) <= tight.retain_bytes);
     let (read, losses) = all(dir.path());
@@ -32,7 +32,7 @@ fn what_there_is_no_room_for_becomes_minutes() {
     assert!(same(&read, &samples[samples.len() - read.len()..]));
 
     for (name, counter) in [("load.1", false), ("net.rx", true), ("disk.used:/var", false)] {
-        let series = vital(dir.path(), name, Time::ZERO, at(12 * HOUR)).unwrap();
+        let series = vital(dir.path(), name, Time::ZERO, at(6 * HOUR)).unwrap();
         assert_eq!(series.points.len(), read.len());
         let (mut minutes, first) = (series.minutes, read[0].at);
         // The minute that the seconds begin in is told by them; all minutes before it are there.
@@ -79,7 +79,7 @@ fn folding_twice_counts_once() {
     settle(dir.path());
     let columns = only(dir.path(), COLUMNS);
     let kept = fs::read(&columns).unwrap();
-    let nothing = Limits { segment_bytes: 0, retain_bytes: 8192, ..limits() };
+    let nothing = Limits { retain_bytes: 8192, ..limits() };
     let mut before = None;
     for round in 0..2 {
         // Somebody died after writing the minutes and before removing the seconds.
@@ -96,7 +96,8 @@ fn folding_twice_counts_once() {
 #[test]
 fn the_oldest_minutes_go_last() {
     let dir = tempfile::tempdir().unwrap();
-    let tight = Limits { segment_bytes: 0, retain_bytes: 12 * 1024, ..limits() };
+    // Less than one segment: all seconds become minutes.
+    let tight = Limits { retain_bytes: 12 * 1024, ..limits() };
     for day in 0..6 {
         let mut writer = Frames::open(dir.path(), tight).unwrap();
         for second in 0..300 {
