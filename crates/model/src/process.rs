@@ -29,8 +29,11 @@ impl Texts {
 
     /// Keeps a text; what does not fit any more is cut at a character.
     pub fn push(&mut self, text: &str) -> Span {
-        let room = Texts::BYTES_MAX - self.0.len();
-        let text = &text[..text.floor_char_boundary(room)];
+        let mut room = text.len().min(Texts::BYTES_MAX - self.0.len());
+        while !text.is_char_boundary(room) {
+            room -= 1;
+        }
+        let text = &text[..room];
         let start = self.0.len() as u32;
         self.0.push_str(text);
         Span { start, len: text.len() as u32 }
