@@ -53,7 +53,7 @@ pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, now: Time) {
     let in_incident =
         |at: Time| incidents.iter().any(|i| at >= i.since && at <= i.ended.unwrap_or(now) + AFTERMATH);
     let Ok(samples) = record.frames(now - REMEMBERED, now) else { return };
-    for sample in samples.flatten() {
+    for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
         flow.watch.sample(sample, learn);
     }

@@ -55,6 +55,7 @@ pub struct Frames {
     /// Something is to be closed.
     due: bool,
     keeper: Option<JoinHandle<Result<(), Error>>>,
+    /// When closing failed the last time, until it succeeds.
     failed: Option<Time>,
 }
 
@@ -182,13 +183,15 @@ impl Frames {
 
     /// Starts what is due, and tells what became of what was started.
     fn look_after(&mut self, now: Time) -> Result<(), Error> {
-        let told = if self.keeper.as_ref().is_some_and(JoinHandle::is_finished) {
-            let told = self.join_keeper();
-            self.failed = told.is_err().then_some(now);
-            told
-        } else {
-            Ok(())
-        };
+        let mut told = Ok(());
+        if self.keeper.as_ref().is_some_and(JoinHandle::is_finished) {
+            let outcome = self.join_keeper();
+            let failed = outcome.is_err().then_some(now);
+            // That it still fails is not told every minute.
+            if std::mem::replace(&mut self.failed, failed).is_none() {
+                told = outcome;
+            }
+        }
         let waits = self.failed.is_some_and(|failed| now >= failed && now.since(failed) < RETRY);
         if self.due && self.keeper.is_none() && !waits {
             self.start_keeper();
