@@ -17,6 +17,8 @@ const VERSION: u32 = 1;
 const FIRST_READ_BYTES: usize = 32 * 1024;
 const CRC_BYTES: usize = size_of::<u32>();
 const LEVEL: i32 = 6;
+/// A directory, unpacked.
+const UNPACKED_BYTES_MAX: usize = 4 * DIRECTORY_BYTES_MAX;
 
 /// What kind of file it is, by its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,7 +311,8 @@ fn unpacked(packed: &[u8], crc: u32, offset: u64) -> Option<Directory> {
     if crc32fast::hash(packed) != crc {
         return None;
     }
-    let bytes = zstd::stream::decode_all(packed).ok()?;
+    let len = zstd::bulk::Decompressor::upper_bound(packed).filter(|len| *len <= UNPACKED_BYTES_MAX)?;
+    let bytes = zstd::bulk::decompress(packed, len).ok()?;
     Directory::read(&bytes, offset)
 }
 

@@ -281,16 +281,21 @@ pub(super) fn moments(
     page: usize,
     losses: &mut Losses,
 ) -> Result<Option<Vec<Time>>, Error> {
-    let heads = heads(file, page, losses)?;
-    Ok(heads.map(|[moments, ..]| moments.into_iter().map(Time::from_micros).collect()))
+    let moments = heads::<1>(file, page, losses)?;
+    Ok(moments.map(|[moments]| moments.into_iter().map(Time::from_micros).collect()))
 }
 
-fn heads(file: &ColumnFile, page: usize, losses: &mut Losses) -> Result<Option<[Vec<i64>; HEADS]>, Error> {
+/// The first so many numbers of each sample.
+fn heads<const N: usize>(
+    file: &ColumnFile,
+    page: usize,
+    losses: &mut Losses,
+) -> Result<Option<[Vec<i64>; N]>, Error> {
     let samples = file.directory.pages[page].samples;
     for column in file.columns(|what| *what == What::Times) {
         if let Some(chunk) = file.chunk(column, page, losses)? {
             let mut rest = Bytes(&chunk);
-            let mut heads = [const { Vec::new() }; HEADS];
+            let mut heads = [const { Vec::new() }; N];
             for column in &mut heads {
                 match pack::read_integers(&mut rest, samples) {
                     Some(numbers) => *column = numbers,
@@ -339,7 +344,7 @@ impl Unpacked {
     ) -> Result<Option<Unpacked>, Error> {
         let vitals = file.columns(|what| matches!(what, What::Vital(_)));
         file.load(file.columns(|what| matches!(what, What::Times | What::Vital(_))).into_iter())?;
-        let Some(heads) = heads(file, page, losses)? else { return Ok(None) };
+        let Some(heads) = heads::<HEADS>(file, page, losses)? else { return Ok(None) };
         let samples = heads[0].len();
         let mut unpacked = Unpacked {
             heads,
