@@ -70,7 +70,7 @@
 //! floats    = 0…2 integers (scaled as above) | 3 block(pco of f64)
 //! ```
 //!
-//! A page is ten minutes, or less where there is very much in it. The times stand twice. `losses` is what was lost of the
+//! A page is ten minutes, or less if these have more than 32 768 rows of processes. The times stand twice. `losses` is what was lost of the
 //! rows when they became columns. In a file of minutes the only page is the day, a vital's chunk is `presence` and the
 //! integers `seconds`, `mean`, `mean − low`, `high − mean`; the last three are f32, ordered as integers and rounded to
 //! eleven significant bits (0.05 %). A counter's minute is of its growth a second.
@@ -130,12 +130,12 @@ pub(crate) const RUN_BODY_BYTES_MAX: usize = 1 << 20;
 /// A row file is closed when the hour is over: its size, and the minutes of one hour are then in one file.
 pub(crate) const SEGMENT: Duration = Duration::from_secs(3600);
 
-/// Ten minutes: what is unpacked to read one moment, and what one damaged chunk can cost.
+/// Ten minutes at most: what is unpacked to read one moment, and what one damaged chunk can cost.
 pub(crate) const PAGE_SAMPLES: usize = 600;
 /// Pages of another toban may be longer.
 pub(crate) const PAGE_SAMPLES_MAX: usize = 1 << 16;
 /// A page with so many process or socket rows is ended: a bound on the memory that closing takes.
-pub(crate) const PAGE_ROWS_MAX: usize = 1 << 16;
+pub(crate) const PAGE_ROWS_MAX: usize = 1 << 15;
 /// The same for its texts.
 pub(crate) const PAGE_TEXTS_BYTES_MAX: usize = 1 << 20;
 /// A packed directory: some thousands of vitals take a tenth of it.

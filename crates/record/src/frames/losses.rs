@@ -13,7 +13,7 @@ pub struct Losses {
     pub orphaned_samples: u64,
     /// Readings whose name was in a lost record.
     pub nameless_readings: u64,
-    /// Pages of a column that are not what was written: ten minutes of one vital, of the processes or of the sockets.
+    /// Pages of a column that are not what was written: up to ten minutes of one vital, of the processes or of the sockets.
     pub damaged_pages: u64,
     /// Files that could not be read at all: not ours, a newer version, or a damaged header.
     pub unreadable_segments: u64,

@@ -63,9 +63,6 @@ impl<K, const N: usize> Series<K, N> {
     }
 }
 
-/// The rows of each sample.
-type BySample<K, const N: usize> = Vec<Vec<(K, [u64; N])>>;
-
 impl<K, const N: usize> Default for Table<K, N> {
     fn default() -> Table<K, N> {
         Table { places: HashMap::new(), series: Vec::new(), rows: 0, next: 0 }
@@ -106,50 +103,98 @@ impl<K: Key, const N: usize> Table<K, N> {
             pack::integers(out, &column);
         }
     }
+}
 
-    fn read(bytes: &mut Bytes<'_>, samples: usize) -> Option<BySample<K, N>> {
-        let mut all = vec![Vec::new(); samples];
+/// What [`Table`] wrote.
+#[derive(Debug)]
+struct Rows<K, const N: usize> {
+    keys: Vec<K>,
+    /// Series by series.
+    numbers: [Vec<i64>; N],
+    /// The series and the place of each row, sample by sample.
+    rows: Vec<(u32, u32)>,
+    /// Where in `rows` each sample begins.
+    begins: Vec<usize>,
+}
+
+impl<K, const N: usize> Default for Rows<K, N> {
+    fn default() -> Rows<K, N> {
+        Rows { keys: Vec::new(), numbers: [const { Vec::new() }; N], rows: Vec::new(), begins: Vec::new() }
+    }
+}
+
+impl<K: Key, const N: usize> Rows<K, N> {
+    fn read(bytes: &mut Bytes<'_>, samples: usize) -> Option<Rows<K, N>> {
+        let mut all = Rows { begins: vec![0; samples + 1], ..Rows::default() };
         let mut series = Vec::new();
-        let mut rows = 0;
+        let mut count = 0;
         for _ in 0..bytes.count()? {
-            let key = K::read(bytes)?;
+            all.keys.push(K::read(bytes)?);
             let at = pack::read_presence(bytes, samples)?;
-            rows += at.len();
-            if rows > 4 * PAGE_ROWS_MAX {
+            count += at.len();
+            if count > 4 * PAGE_ROWS_MAX {
                 return None;
             }
-            series.push((key, at));
-        }
-        for (key, at) in &series {
-            for sample in at {
-                all.get_mut(*sample as usize)?.push((key.clone(), [0; N]));
+            for &sample in &at {
+                all.begins[sample as usize + 1] += 1;
             }
+            series.push(at);
         }
-        for field in 0..N {
-            let column = pack::read_integers(bytes, rows)?;
-            let mut column = column.iter();
-            // Each sample's rows are in the order of the series.
-            let mut next = vec![0usize; samples];
-            for (_, at) in &series {
-                let mut number = 0u64;
-                for &sample in at {
-                    number = number.wrapping_add(*column.next()? as u64);
-                    let sample = sample as usize;
-                    all[sample][next[sample]].1[field] = number;
-                    next[sample] += 1;
+        for sample in 0..samples {
+            all.begins[sample + 1] += all.begins[sample];
+        }
+        let mut next = all.begins.clone();
+        all.rows.resize(count, (0, 0));
+        let places =
+            (0..).zip(&series).flat_map(|(nth, at)| at.iter().map(move |sample| (nth, *sample as usize)));
+        for (place, (nth, sample)) in (0..).zip(places) {
+            all.rows[next[sample]] = (nth, place);
+            next[sample] += 1;
+        }
+        for column in &mut all.numbers {
+            *column = pack::read_integers(bytes, count)?;
+            let mut begin = 0;
+            for at in &series {
+                let mut number = 0i64;
+                for change in &mut column[begin..begin + at.len()] {
+                    number = number.wrapping_add(*change);
+                    *change = number;
                 }
+                begin += at.len();
             }
         }
         Some(all)
     }
+
+    fn sample(&self, at: usize) -> impl Iterator<Item = (&K, [u64; N])> {
+        let rows = match (self.begins.get(at), self.begins.get(at + 1)) {
+            (Some(&begin), Some(&end)) => &self.rows[begin..end],
+            _ => &[],
+        };
+        rows.iter().map(|&(series, place)| {
+            let numbers = std::array::from_fn(|field| self.numbers[field][place as usize] as u64);
+            (&self.keys[series as usize], numbers)
+        })
+    }
 }
 
 /// A vital's numbers in a page.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Points {
     /// In which samples.
     pub(super) at: Vec<u32>,
     pub(super) values: Vec<f64>,
+}
+
+impl Points {
+    fn value(&self, sample: usize) -> Option<f64> {
+        let place = match self.at.get(sample) {
+            // It is in every sample so far.
+            Some(at) if *at as usize == sample => sample,
+            _ => self.at.binary_search(&(sample as u32)).ok()?,
+        };
+        self.values.get(place).copied()
+    }
 }
 
 /// The columns of a segment that is being closed. Only the page that is being filled is kept unpacked.
@@ -328,10 +373,10 @@ pub(super) fn points(
 #[derive(Debug)]
 pub(super) struct Unpacked {
     heads: [Vec<i64>; HEADS],
-    vitals: Vec<(Vital, Vec<Option<f64>>)>,
+    vitals: Vec<(Vital, Points)>,
     texts: Vec<Box<str>>,
-    processes: BySample<ProcessId, FIELDS>,
-    sockets: BySample<Peers, 1>,
+    processes: Rows<ProcessId, FIELDS>,
+    sockets: Rows<Peers, 1>,
 }
 
 impl Unpacked {
@@ -350,17 +395,13 @@ impl Unpacked {
             heads,
             vitals: Vec::with_capacity(vitals.len()),
             texts: Vec::new(),
-            processes: Vec::new(),
-            sockets: Vec::new(),
+            processes: Rows::default(),
+            sockets: Rows::default(),
         };
         for column in vitals {
             let What::Vital(vital) = file.directory.columns[column].what.clone() else { continue };
-            if let Some(found) = points(file, column, page, losses)? {
-                let mut all = vec![None; samples];
-                for (at, value) in found.at.into_iter().zip(found.values) {
-                    all[at as usize] = Some(value);
-                }
-                unpacked.vitals.push((vital, all));
+            if let Some(points) = points(file, column, page, losses)? {
+                unpacked.vitals.push((vital, points));
             }
         }
         if readings_only {
@@ -374,7 +415,7 @@ impl Unpacked {
                     (unpacked.texts, unpacked.processes) = (texts, rows);
                 }
             } else {
-                unpacked.sockets = Table::read(&mut rest, samples).unwrap_or_default();
+                unpacked.sockets = Rows::read(&mut rest, samples).unwrap_or_default();
             }
         }
         Ok(Some(unpacked))
@@ -387,12 +428,10 @@ impl Unpacked {
     pub(super) fn sample(&self, at: usize) -> Sample {
         let head = |field: usize| self.heads[field][at];
         let mut spans = Spans::default();
-        let rows = self.processes.get(at).map(Vec::as_slice).unwrap_or_default();
-        let busiest = rows
-            .iter()
-            .map(|(id, fields)| series::process(*id, fields, |number| spans.span(&self.texts, number)))
+        let busiest = self.processes.sample(at);
+        let busiest = busiest
+            .map(|(id, fields)| series::process(*id, &fields, |number| spans.span(&self.texts, number)))
             .collect();
-        let sockets = self.sockets.get(at).map(Vec::as_slice).unwrap_or_default();
         let mut sample = Sample {
             at: Time::from_micros(head(0)),
             took_us: head(1) as u32,
@@ -400,10 +439,10 @@ impl Unpacked {
             readings: self
                 .vitals
                 .iter()
-                .filter_map(|(vital, values)| values[at].map(|value| vital.reading(value)))
+                .filter_map(|(vital, points)| points.value(at).map(|value| vital.reading(value)))
                 .collect(),
             processes: Processes { count: head(3) as u32, looked_at: (head(3) - head(4)) as u32, busiest },
-            sockets: sockets.iter().map(|(peers, [count])| peers.count(*count)).collect(),
+            sockets: self.sockets.sample(at).map(|(peers, [count])| peers.count(count)).collect(),
             ..Sample::default()
         };
         series::finish(&mut sample, spans);
@@ -411,9 +450,9 @@ impl Unpacked {
     }
 }
 
-fn processes(bytes: &mut Bytes<'_>, samples: usize) -> Option<(Vec<Box<str>>, BySample<ProcessId, FIELDS>)> {
+fn processes(bytes: &mut Bytes<'_>, samples: usize) -> Option<(Vec<Box<str>>, Rows<ProcessId, FIELDS>)> {
     let list = zstd::bulk::decompress(bytes.block()?, TEXTS_BYTES_MAX).ok()?;
     let mut list = Bytes(&list);
     let texts = (0..list.count()?).map(|_| list.str().map(Box::from)).collect::<Option<_>>()?;
-    Some((texts, Table::read(bytes, samples)?))
+    Some((texts, Rows::read(bytes, samples)?))
 }

@@ -67,10 +67,17 @@ impl Cursor {
                     self.open.insert(open)
                 }
             };
-            match open.next(&mut self.losses)? {
-                Some(sample) if sample.at >= self.from && sample.at <= self.to => return Ok(Some(sample)),
-                Some(_) => {}
-                None => self.open = None,
+            match open.next(&mut self.losses) {
+                Ok(Some(sample)) if sample.at >= self.from && sample.at <= self.to => {
+                    return Ok(Some(sample));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => self.open = None,
+                Err(e) => {
+                    // What cannot be read is not tried again: the next one may be on a better part of the disk.
+                    self.open = None;
+                    return Err(e);
+                }
             }
         }
     }
