@@ -62,19 +62,20 @@ pub(super) struct Page {
     pub(super) samples: usize,
 }
 
-/// A column: how long its chunk is in each page; 0 where it has none.
+/// A column, and where its first and last chunk begin and end. Worked out when reading.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
     pub(super) what: What,
-    pub(super) chunks: Vec<u32>,
-    /// Where its first chunk begins. Worked out when reading.
-    offset: u64,
+    begin: u64,
+    end: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Directory {
     pub(super) pages: Vec<Page>,
     pub(super) columns: Vec<Column>,
+    /// How long the chunk of each column in each page is, column by column; 0 where there is none.
+    chunks: Vec<u32>,
     /// What was lost before the columns were made.
     pub(super) losses: Losses,
 }
@@ -89,7 +90,8 @@ impl Directory {
             varint(&mut out, page.samples as u64);
         }
         varint(&mut out, self.columns.len() as u64);
-        for column in &self.columns {
+        let chunks = self.chunks.chunks(self.pages.len().max(1)).chain(std::iter::repeat(&[][..]));
+        for (column, chunks) in self.columns.iter().zip(chunks) {
             match &column.what {
                 What::Times => out.push(0),
                 What::Vital(vital) => {
@@ -99,7 +101,7 @@ impl Directory {
                 What::Processes => out.push(2),
                 What::Sockets => out.push(3),
             }
-            for len in &column.chunks {
+            for len in chunks {
                 varint(&mut out, (*len).into());
             }
         }
@@ -127,10 +129,13 @@ impl Directory {
                 3 => What::Sockets,
                 _ => return None,
             };
-            let chunks: Vec<u32> = directory.pages.iter().map(|_| rest.small()).collect::<Option<_>>()?;
-            let len: u64 = chunks.iter().map(|len| u64::from(*len)).sum();
-            directory.columns.push(Column { what, chunks, offset });
-            offset += len;
+            let begin = offset;
+            for _ in 0..directory.pages.len() {
+                let len = rest.small()?;
+                directory.chunks.push(len);
+                offset += u64::from(len);
+            }
+            directory.columns.push(Column { what, begin, end: offset });
         }
         let mut lost = [0; Losses::KINDS];
         for number in &mut lost {
@@ -161,14 +166,8 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let directory = Directory {
         pages,
-        columns: columns
-            .iter()
-            .map(|(what, chunks)| Column {
-                what: what.clone(),
-                chunks: chunks.iter().map(|chunk| chunk.len() as u32).collect(),
-                offset: 0,
-            })
-            .collect(),
+        columns: columns.iter().map(|(what, _)| Column { what: what.clone(), begin: 0, end: 0 }).collect(),
+        chunks: columns.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.len() as u32).collect(),
         losses,
     };
     let directory = zstd::bulk::compress(&directory.write(), LEVEL)?;
@@ -236,7 +235,7 @@ impl ColumnFile {
     pub(super) fn load(&mut self, columns: impl Iterator<Item = usize>) -> Result<(), Error> {
         let spans: Vec<(u64, u64)> = columns
             .filter_map(|at| self.directory.columns.get(at))
-            .map(|column| (column.offset, column.offset + column.len()))
+            .map(|column| (column.begin, column.end))
             .collect();
         let begin = spans.iter().map(|(begin, _)| *begin).min().unwrap_or(0);
         let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
@@ -255,13 +254,14 @@ impl ColumnFile {
         page: usize,
         losses: &mut Losses,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let column = &self.directory.columns[column];
-        let len = column.chunks[page] as usize;
+        let pages = self.directory.pages.len();
+        let chunks = &self.directory.chunks[column * pages..(column + 1) * pages];
+        let len = chunks[page] as usize;
         if len == 0 {
             return Ok(None);
         }
-        let before: u64 = column.chunks[..page].iter().map(|len| u64::from(*len)).sum();
-        let begin = column.offset + before;
+        let before: u64 = chunks[..page].iter().map(|len| u64::from(*len)).sum();
+        let begin = self.directory.columns[column].begin + before;
         let held = begin
             .checked_sub(self.loaded.0)
             .and_then(|at| self.loaded.1.get(at as usize..)?.get(..len))
@@ -286,12 +286,6 @@ impl ColumnFile {
     pub(super) fn columns(&self, is: impl Fn(&What) -> bool) -> Vec<usize> {
         let columns = &self.directory.columns;
         (0..columns.len()).filter(|&at| is(&columns[at].what)).collect()
-    }
-}
-
-impl Column {
-    fn len(&self) -> u64 {
-        self.chunks.iter().map(|len| u64::from(*len)).sum()
     }
 }
 

@@ -44,6 +44,15 @@ impl Vital {
     }
 }
 
+/// The usual ones need no memory: a day of files has thousands of columns.
+fn unit(text: &str) -> Name {
+    const USUAL: [&str; 6] = ["", "%", "B", "B/s", "/s", "ms"];
+    match USUAL.into_iter().find(|unit| *unit == text) {
+        Some(unit) => unit.into(),
+        None => text.to_owned().into(),
+    }
+}
+
 impl Key for Vital {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(self.counter.into());
@@ -53,7 +62,7 @@ impl Key for Vital {
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Vital> {
         let counter = bytes.u8()? == 1;
-        let unit = bytes.str()?.to_owned().into();
+        let unit = unit(bytes.str()?);
         Some(Vital { counter, unit, name: bytes.str()?.to_owned().into() })
     }
 }
