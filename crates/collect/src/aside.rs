@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use toban_model::{Name, Reading, Sample};
 
 use crate::collectors::gauge;
-use crate::{Collector, Error, Root};
+use crate::{Collector, Error, Root, priority};
 
 /// How long the first sample waits for the first answer, so that a single look at a host has it too.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -71,6 +71,7 @@ impl Aside {
         let Some(mut inner) = self.inner.take() else { return Ok(()) };
         let (shared, root, every) = (self.shared.clone(), root.clone(), self.every);
         let run = move || {
+            priority::ordinary_thread();
             let mut sample = Sample::default();
             while !shared.over.load(Ordering::Relaxed) {
                 sample.readings.clear();

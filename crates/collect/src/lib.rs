@@ -6,6 +6,7 @@
 //! and what was cut is counted.
 
 mod aside;
+pub mod beat;
 pub mod collectors;
 pub mod discover;
 mod error;
@@ -14,6 +15,7 @@ mod kept;
 pub mod kernel;
 pub mod limits;
 mod parts;
+pub mod priority;
 mod processes;
 pub mod procfs;
 mod root;

@@ -16,11 +16,6 @@ pub(crate) const fn events(name: &'static str, of: &'static [&'static str]) -> S
     Sum { name, unit: "/s", kind: ReadingKind::Counter, scale: 1.0, of }
 }
 
-/// What grows, in bytes a second.
-pub(crate) const fn flow(name: &'static str, of: &'static [&'static str]) -> Sum {
-    Sum { name, unit: "B/s", kind: ReadingKind::Counter, scale: 1.0, of }
-}
-
 /// What there is, as a count.
 pub(crate) const fn amount(name: &'static str, of: &'static [&'static str]) -> Sum {
     Sum { name, unit: "", kind: ReadingKind::Gauge, scale: 1.0, of }

@@ -63,6 +63,9 @@ fn aside(collector: Box<dyn Collector>, every_s: u64) -> Box<dyn Collector> {
     Box::new(Aside::new(collector, Duration::from_secs(every_s)))
 }
 
+/// Readings of a host that has more parts of every kind than are told of.
+const READINGS_ROOM: usize = 448;
+
 /// A number that is itself the vital.
 pub(crate) fn gauge(name: impl Into<Name>, value: f64, unit: &'static str) -> Reading {
     Reading { name: name.into(), value, unit: unit.into(), kind: ReadingKind::Gauge }
@@ -89,18 +92,23 @@ pub struct Sampler {
     root: Root,
     collectors: Vec<(Box<dyn Collector>, Duration)>,
     failures: Vec<Failure>,
+    failing: usize,
 }
 
 impl Sampler {
     /// With all collectors.
     pub fn new(root: Root) -> Sampler {
         let collectors = ALL.iter().map(|(_, make)| (make(), Duration::ZERO)).collect();
-        Sampler { root, collectors, failures: Vec::new() }
+        Sampler { root, collectors, failures: Vec::new(), failing: 0 }
     }
 
     /// A sample with room for all that one second has.
     pub fn empty() -> Sample {
-        Sample { texts: Texts::with_room(), ..Sample::default() }
+        let mut sample = Sample { texts: Texts::with_room(), ..Sample::default() };
+        sample.readings.reserve(READINGS_ROOM);
+        sample.processes.busiest.reserve(crate::processes::ROWS_MAX);
+        sample.sockets.reserve(sockets::ROWS_MAX);
+        sample
     }
 
     /// Fills a sample; nothing of what it held before stays. `late_us` is the caller's to set: only the caller knows
@@ -114,9 +122,11 @@ impl Sampler {
         (out.processes.count, out.processes.looked_at) = (0, 0);
         out.sockets.clear();
         out.texts.clear();
+        self.failing = 0;
         for (collector, cost) in &mut self.collectors {
             let before = thread_time();
             if let Err(error) = collector.collect(&self.root, out) {
+                self.failing += 1;
                 let id = collector.id();
                 match self.failures.iter_mut().find(|failure| failure.collector == id) {
                     Some(failure) => {
@@ -129,6 +139,11 @@ impl Sampler {
             *cost += thread_time().saturating_sub(before);
         }
         out.took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+    }
+
+    /// How many collectors failed in the last sample.
+    pub fn failing(&self) -> usize {
+        self.failing
     }
 
     /// What failed so far.

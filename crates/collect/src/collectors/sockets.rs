@@ -24,6 +24,8 @@ const SUMS_MAX: usize = 160;
 /// Most rows of networks, and most of one state and port.
 const NETWORKS_MAX: usize = 64;
 const NETWORKS_OF_PORT_MAX: usize = 8;
+/// Most rows of both.
+pub(super) const ROWS_MAX: usize = SUMS_MAX + NETWORKS_MAX;
 /// Fewer peers than this make no network worth a row.
 const PEERS_MIN: u32 = 4;
 /// Places for networks. The kernel's order is as good as random, so a network that holds many sockets is met before
@@ -130,7 +132,7 @@ impl Tally {
             listening: [bits(), bits()],
             ports: Vec::with_capacity(PORTS_MAX),
             of_state: [0; 11],
-            rows: Vec::with_capacity(SUMS_MAX + NETWORKS_MAX),
+            rows: Vec::with_capacity(ROWS_MAX),
             counted: [0; 11],
             places: vec![Place::default(); PLACES],
             taken: Vec::with_capacity(PLACES),
@@ -318,7 +320,7 @@ mod tests {
         let peers = (0..60_000u32)
             .map(|n| met(TcpState::Established, (n % 3_000) as u16, &Ipv4Addr::from(n << 4).to_string()));
         let rows = rows(&mut tally, ports.chain(peers));
-        assert!(rows.len() <= SUMS_MAX + NETWORKS_MAX);
+        assert!(rows.len() <= ROWS_MAX);
         assert_eq!(tally.of_state[TcpState::Established as usize], 60_000);
     }
 

@@ -27,6 +27,7 @@ pub(crate) mod units;
 
 use facts::Facts;
 use look::{Look, Looker};
+pub(crate) use rows::ROWS_MAX;
 use rows::Rows;
 use units::Units;
 

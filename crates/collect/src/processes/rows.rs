@@ -17,8 +17,10 @@ const BY: [(usize, fn(&Entry) -> u64); 5] = [
     (6, |entry| u64::from(entry.threads.saturating_sub(1))),
     (6, |entry| u64::from(entry.handles.unwrap_or(0))),
 ];
+/// Most rows.
+pub(crate) const ROWS_MAX: usize = 16 + 12 + 8 + 6 + 6;
 /// Texts kept: twice as many as there can be rows, so that one that comes back is not read again.
-const TEXTS_KEPT: usize = 96;
+const TEXTS_KEPT: usize = 2 * ROWS_MAX;
 /// What changes seldom is read again once in so many seconds.
 const SELDOM_S: u32 = 8;
 
@@ -79,7 +81,7 @@ impl Rows {
         };
         Rows {
             ranks: Vec::new(),
-            chosen: Vec::with_capacity(BY.iter().map(|(most, _)| most).sum()),
+            chosen: Vec::with_capacity(ROWS_MAX),
             told: (0..TEXTS_KEPT).map(|_| told()).collect(),
         }
     }
