@@ -3,7 +3,7 @@
 //! A thread of raised priority fills samples that it has had from the start, and hands them to whoever writes them.
 //! The two share no lock: samples go to and fro through queues that neither can block, so that a disk that hangs stops
 //! the writer and nothing else. While the writer is behind, samples wait, about a minute of them in
-//! [`SAMPLES`] × 100 KiB; when it is behind for longer, every second one of the older half is let go, so that what is
+//! some 6 MiB; when it is behind for longer, every second one of the older half is let go, so that what is
 //! kept reaches back ever further at ever wider steps. Their number is told as `recorder.dropped`.
 //!
 //! A beat that comes late says by how much; one that is missed is counted in `recorder.missed` and not made up for.
@@ -16,14 +16,14 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_queue::ArrayQueue;
-use toban_model::{Sample, Text, Time};
+use toban_model::{ProcessId, ProcessUse, Sample, SocketCount, Span, TcpState, Text, Time};
 
 use crate::collectors::{counter, gauge};
 use crate::{Error, Root, Sampler, priority};
 
 /// How often it beats.
 pub const EVERY: Duration = Duration::from_secs(1);
-/// Samples that there are: at 100 KiB each some 6 MiB, of which a host in peace touches three.
+/// Samples that there are, at 110 KiB each, of which a half is reserved for texts and is seldom touched.
 pub const SAMPLES: usize = 64;
 /// Samples on their way to the writer; the others wait where they can still be thinned out.
 const HANDED_MAX: usize = 8;
@@ -37,15 +37,15 @@ pub struct Beat {
 
 struct Shared {
     /// Both can hold every sample there is and one more: no thread ever meets a place that another is still busy with.
-    filled: ArrayQueue<Box<Sample>>,
-    emptied: ArrayQueue<Box<Sample>>,
+    filled: ArrayQueue<Sample>,
+    emptied: ArrayQueue<Sample>,
     writer: OnceLock<Thread>,
     over: AtomicBool,
 }
 
 /// A sample to be written. Dropped, it goes back to be filled again.
 pub struct Filled<'a> {
-    sample: Option<Box<Sample>>,
+    sample: Option<Sample>,
     shared: &'a Shared,
 }
 
@@ -124,7 +124,8 @@ impl Drop for Beat {
 
 fn run(root: Root, shared: &Shared) {
     let mut sampler = Sampler::new(root);
-    let mut backlog = Backlog::new((0..SAMPLES).map(|_| Box::new(Sampler::empty())));
+    let mut backlog = Backlog::new((0..SAMPLES).map(|_| Sampler::empty()));
+    backlog.empty.iter_mut().for_each(touch);
     let mut plan = Plan::begin(Instant::now() + to_next_second(wall_clock()));
     while wait_for(plan.next, shared) {
         let now = wall_clock();
@@ -150,6 +151,32 @@ fn run(root: Root, shared: &Shared) {
             writer.unpark();
         }
     }
+}
+
+/// Memory that is only reserved is had when it is first written to; a host that has none left would not give it then.
+fn touch(sample: &mut Sample) {
+    const TEXTS_BYTES: usize = 16 << 10;
+    let reading = gauge("", 0.0, "");
+    sample.readings.resize(sample.readings.capacity(), reading);
+    let row = ProcessUse {
+        id: ProcessId { pid: 0, start_ticks: 0 },
+        parent: 0,
+        user: 0,
+        state: 0,
+        threads: 0,
+        cpu_us: 0,
+        resident: 0,
+        handles: None,
+        read: None,
+        written: None,
+        comm: sample.texts.push(&" ".repeat(TEXTS_BYTES)),
+        command: Span::default(),
+        group: Span::default(),
+        waits_in: Span::default(),
+    };
+    sample.processes.busiest.resize(sample.processes.busiest.capacity(), row);
+    let count = SocketCount { state: TcpState::Listen, port: 0, peers: None, count: 0 };
+    sample.sockets.resize(sample.sockets.capacity(), count);
 }
 
 fn wall_clock() -> Time {
@@ -198,19 +225,19 @@ impl Plan {
 
 /// The samples that are here: empty ones, and those that wait for the writer, the oldest first.
 struct Backlog {
-    empty: Vec<Box<Sample>>,
-    waiting: VecDeque<Box<Sample>>,
+    empty: Vec<Sample>,
+    waiting: VecDeque<Sample>,
     dropped: u64,
 }
 
 impl Backlog {
-    fn new(samples: impl Iterator<Item = Box<Sample>>) -> Backlog {
+    fn new(samples: impl Iterator<Item = Sample>) -> Backlog {
         let empty: Vec<_> = samples.collect();
         Backlog { waiting: VecDeque::with_capacity(empty.len()), empty, dropped: 0 }
     }
 
     /// An empty sample; where there is none, one of two is let go in the older half of those that wait.
-    fn take(&mut self) -> Option<Box<Sample>> {
+    fn take(&mut self) -> Option<Sample> {
         if self.empty.is_empty() {
             let half = self.waiting.len() / 2;
             for at in (1..half.max(2)).rev().step_by(2) {
@@ -246,7 +273,7 @@ mod tests {
     #[test]
     fn what_waits_is_thinned_out() {
         const DEPTH: usize = 16;
-        let mut backlog = Backlog::new((0..DEPTH).map(|_| Box::default()));
+        let mut backlog = Backlog::new((0..DEPTH).map(|_| Sample::default()));
         for second in 0..10_000 {
             let mut sample = backlog.take().unwrap();
             sample.at = Time::from_secs(second);
@@ -262,7 +289,7 @@ mod tests {
 
     #[test]
     fn one_that_waits_alone_is_let_go_for_the_next() {
-        let mut backlog = Backlog::new((0..2).map(|_| Box::default()));
+        let mut backlog = Backlog::new((0..2).map(|_| Sample::default()));
         for _ in 0..3 {
             let sample = backlog.take().unwrap();
             backlog.waiting.push_back(sample);

@@ -1,8 +1,6 @@
 //! The beat goes on in a storm: busy loops, each in a session of its own, so that the kernel's fair shares between
 //! sessions do not shield it.
 
-#![expect(clippy::print_stdout, reason = "it says what was measured, or why not")]
-
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 

@@ -29,8 +29,11 @@ impl Texts {
 
     /// Keeps a text; what does not fit any more is cut at a character.
     pub fn push(&mut self, text: &str) -> Span {
-        let room = Texts::BYTES_MAX - self.0.len();
-        let text = &text[..text.floor_char_boundary(room)];
+        let mut room = text.len().min(Texts::BYTES_MAX - self.0.len());
+        while !text.is_char_boundary(room) {
+            room -= 1;
+        }
+        let text = &text[..room];
         let start = self.0.len() as u32;
         self.0.push_str(text);
         Span { start, len: text.len() as u32 }
@@ -87,8 +90,8 @@ pub struct ProcessUse {
 pub struct Processes {
     /// How many there are, kernel threads included.
     pub count: u32,
-    /// How many of them were looked at in this second. A pass that cannot end within its share is cut, and goes on in
-    /// the next second where it was cut.
+    /// How many of them were looked at in this second, or are known to rest because all processor time is accounted for
+    /// without them. A pass that cannot end within its share is cut, and goes on in the next second where it was cut.
     pub looked_at: u32,
     /// The busiest by CPU, memory, I/O, threads and file handles.
     pub busiest: Vec<ProcessUse>,

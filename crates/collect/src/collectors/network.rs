@@ -49,6 +49,10 @@ impl Collector for Network {
                 received += columns[0];
                 sent += columns[8];
             }
+            // Many virtual ones are there and never did anything.
+            if columns.iter().all(|column| *column == 0.0) {
+                continue;
+            }
             let errors = columns[2] + columns[10];
             let drops = columns[3] + columns[11];
             let values = [columns[0], columns[8], columns[1], columns[9], errors, drops];

@@ -29,8 +29,8 @@ struct Question {
 }
 
 struct Queues {
-    asked: ArrayQueue<Box<Question>>,
-    answered: ArrayQueue<Box<Question>>,
+    asked: ArrayQueue<Question>,
+    answered: ArrayQueue<Question>,
     over: AtomicBool,
 }
 
@@ -38,7 +38,7 @@ struct Queues {
 pub(super) struct Facts {
     queues: Arc<Queues>,
     thread: Option<Thread>,
-    idle: Vec<Box<Question>>,
+    idle: Vec<Question>,
 }
 
 impl Facts {
@@ -53,7 +53,7 @@ impl Facts {
         Facts {
             queues: Arc::new(Queues { asked: queue(), answered: queue(), over: AtomicBool::new(false) }),
             thread: None,
-            idle: (0..QUESTIONS).map(|_| Box::new(question())).collect(),
+            idle: (0..QUESTIONS).map(|_| question()).collect(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Facts {
             told.asked = self.question(entry, true);
         }
         let mut left = false;
-        for entry in entries.iter_mut().filter(|entry| entry.known && !entry.is_kernel) {
+        for entry in entries.iter_mut().filter(|entry| entry.is_settled(second) && !entry.is_kernel) {
             if !entry.asked || entry.turn(second, FACTS_S) {
                 left |= !self.question(entry, false);
             }

@@ -184,6 +184,9 @@ fn take(entry: &mut Entry, bytes: &[u8], second: u32) -> u64 {
         stat.cpu_ticks
     };
     let grown = stat.cpu_ticks.saturating_sub(before);
+    if !entry.known {
+        entry.since = second;
+    }
     entry.known = true;
     entry.id.start_ticks = stat.id.start_ticks;
     entry.is_kernel = stat.is_kernel;

@@ -50,6 +50,8 @@ pub(crate) struct Entry {
     handle: Option<rustix::fd::OwnedFd>,
     /// It was looked at, and is there.
     known: bool,
+    /// The second of its first look.
+    since: u32,
     /// It began while we watched, so all of its processor time is new.
     born: bool,
     is_kernel: bool,
@@ -79,6 +81,7 @@ impl Entry {
             id: ProcessId { pid, start_ticks: 0 },
             handle: None,
             known: false,
+            since: 0,
             born,
             is_kernel: false,
             state: b'?',
@@ -102,6 +105,12 @@ impl Entry {
     /// Whether this is its turn in a rotation of so many seconds.
     fn turn(&self, second: u32, of: u32) -> bool {
         self.id.pid.wrapping_add(second).is_multiple_of(of)
+    }
+
+    /// It is worth more than a look: it has lived for a second, or was there before us. What is asked of it takes locks
+    /// that older kernels hold while a program is loaded from a disk.
+    fn is_settled(&self, second: u32) -> bool {
+        self.known && (!self.born || self.since < second)
     }
 
     fn wants_look(&self, second: u32) -> bool {
@@ -154,7 +163,7 @@ struct Accounts {
     all_at_first: Option<u64>,
     all: u64,
     seen: u64,
-    /// What was left the last time that everybody was looked at.
+    /// What is left as a rule when everybody was looked at.
     left: u64,
     unseen: u64,
 }
@@ -216,10 +225,11 @@ impl Table {
             let rest = self.pass(&mut share, Look::Resting);
             pass.seen += rest.seen;
             pass.left_out = rest.left_out;
-            self.cpu.left = used.saturating_sub(pass.seen);
-        } else {
-            self.cpu.left = self.cpu.left.min(used.saturating_sub(pass.seen));
+            self.cpu.left = used.saturating_sub(pass.seen).max(self.cpu.left);
         }
+        // Short lives come in bursts: what they leave is expected again for some seconds.
+        self.cpu.left -= self.cpu.left.div_ceil(8);
+        self.adopt();
         self.cpu.seen += pass.seen;
         if pass.left_out == 0 {
             self.resume = 0;
@@ -286,7 +296,7 @@ impl Table {
             let grown = self.looker.look(entry, self.second);
             pass.seen += grown;
             self.units.used(entry.unit, grown);
-            if entry.known
+            if entry.is_settled(self.second)
                 && !entry.is_kernel
                 && more < MORE_MAX
                 && (grown > 0
@@ -304,6 +314,22 @@ impl Table {
             }
         }
         pass
+    }
+
+    /// A process begins in its parent's unit; most short lives end there too.
+    fn adopt(&mut self) {
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            if entry.unit != units::NONE || !entry.born || !entry.known || entry.is_kernel {
+                continue;
+            }
+            let parent = self.entries.binary_search_by_key(&entry.parent, |parent| parent.id.pid);
+            if let Ok(parent) = parent {
+                let unit = self.entries[parent].unit;
+                self.units.used(unit, entry.cpu_ticks);
+                self.entries[at].unit = unit;
+            }
+        }
     }
 
     /// Asks for what may have to be waited for; only the first sample waits, and not long.

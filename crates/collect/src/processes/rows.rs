@@ -8,8 +8,11 @@ use super::Entry;
 use super::look::Looker;
 use crate::procfs;
 
-/// What makes a process worth a row, and for how many.
-const BY: [(usize, fn(&Entry) -> u64); 5] = [
+/// How much a process has of what makes it worth a row.
+type Weight = fn(&Entry) -> u64;
+
+/// How many have a row for what.
+const BY: [(usize, Weight); 5] = [
     (16, |entry| entry.cpu_heat),
     (12, |entry| entry.resident_pages),
     (8, |entry| entry.io_heat),
@@ -150,7 +153,8 @@ impl Rows {
                 b'S' | b'I' | b'D' => {
                     told.waits_in.clear();
                     let waits_in = looker.waits_in(pid).unwrap_or_default();
-                    told.waits_in.push_str(&waits_in[..waits_in.floor_char_boundary(WAITS_IN_BYTES)]);
+                    let shown = waits_in.get(..waits_in.len().min(WAITS_IN_BYTES));
+                    told.waits_in.push_str(shown.unwrap_or_default());
                 }
                 _ => told.waits_in.clear(),
             }
