@@ -61,8 +61,9 @@ pub const ROTATED_GRACE_S: u64 = 60;
 /// same inode (copytruncate).
 pub const FINGERPRINT_BYTES: usize = 256;
 
-/// Bytes of whole lines handed over at once when a log's past is read.
-pub const HISTORY_CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of whole lines handed over at once when a log's past is read: they and what counts them stay in the nearest
+/// caches.
+pub const HISTORY_CHUNK_BYTES: usize = 128 << 10;
 
 /// Most rotated files of one log that are looked at: a year of daily rotation.
 pub const HISTORY_FILES_MAX: usize = 400;

@@ -125,6 +125,27 @@ pub struct Request<'a> {
     pub raw_request: &'a [u8],
 }
 
+impl Request<'_> {
+    /// One of which nothing is known.
+    pub const BLANK: Request<'static> = Request {
+        time: Time::ZERO,
+        peer: None,
+        client: None,
+        forwarded: None,
+        method: b"",
+        path: b"",
+        protocol: b"",
+        status: None,
+        bytes: None,
+        duration_us: None,
+        agent: None,
+        referer: None,
+        host: None,
+        user: None,
+        raw_request: b"",
+    };
+}
+
 /// How serious a server thinks its line is; syslog's scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {

@@ -1,5 +1,7 @@
 //! A *format*: one log's way of writing, ready to read its lines.
 
+use std::net::IpAddr;
+
 use toban_model::event::{Event, Request};
 use toban_model::{LogDialect, LogRole, LogSource};
 
@@ -186,14 +188,39 @@ impl Format {
     #[inline]
     pub fn request<'a>(&'a mut self, line: &'a [u8]) -> Option<Request<'a>> {
         let mut request = None;
-        if let Inner::Access(plan) = &mut self.inner {
-            if plan.read(bare_line(line), &mut self.dates, request.insert(BLANK)).is_none() {
+        if let Inner::Access(_) = &self.inner {
+            if !self.read(line, request.insert(BLANK)) {
                 request = None;
             }
         } else if let Some(Event::Request(found)) = self.parse(line) {
             request = Some(found);
         }
         request
+    }
+
+    /// Whether [`Format::read`] reads its lines.
+    pub fn is_of_requests(&self) -> bool {
+        matches!(self.inner, Inner::Access(_))
+    }
+
+    /// Reads a line of requests into `request`, which is [`Request::BLANK`] or was filled from this log before: to move one
+    /// takes a twentieth of the time. False if the line does not fit, which leaves `request` as whatever it is.
+    #[inline]
+    pub fn read<'a>(&mut self, line: &'a [u8], request: &mut Request<'a>) -> bool {
+        match &mut self.inner {
+            Inner::Access(plan) => plan.read(bare_line(line), &mut self.dates, request).is_some(),
+            Inner::Lines(_) | Inner::Records(_) => false,
+        }
+    }
+
+    /// The client of a line of requests, where that can be told at once: much faster than all of the line. `None` says
+    /// nothing; and whether the rest of the line fits is not known.
+    #[inline]
+    pub fn leading_client(&self, line: &[u8]) -> Option<IpAddr> {
+        match &self.inner {
+            Inner::Access(plan) => plan.leading_client(line),
+            Inner::Lines(_) | Inner::Records(_) => None,
+        }
     }
 
     /// The same, by the way that is taken for lines which do not fit straight: slower, and for tests that compare both.

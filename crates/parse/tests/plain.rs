@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no better what went wrong")]
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -22,29 +23,26 @@ fn read<'a>(format: &'a mut Format, line: &'a [u8]) -> Option<Request<'a>> {
         Event::Request(request) => request,
         other => panic!("{other:?} of {}", line.escape_ascii()),
     });
+    reads_over_another(format.clone(), line);
     let request = format.request(line);
     assert_eq!(event, request);
     request
 }
 
-/// Where nothing is said.
-const NOTHING: Request<'static> = Request {
-    time: Time::ZERO,
-    peer: None,
-    client: None,
-    forwarded: None,
-    method: b"",
-    path: b"",
-    protocol: b"",
-    status: None,
-    bytes: None,
-    duration_us: None,
-    agent: None,
-    referer: None,
-    host: None,
-    user: None,
-    raw_request: b"",
-};
+/// A request that was filled from the line before is filled from this one as a fresh one is.
+fn reads_over_another(mut format: Format, line: &[u8]) {
+    thread_local!(static BEFORE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    let before = BEFORE.replace(line.to_vec());
+    let mut request = Request::BLANK;
+    format.read(&before, &mut request);
+    let mut other = format.clone();
+    let fits = format.read(line, &mut request);
+    let fresh = other.request(line);
+    assert_eq!(fits.then_some(request), fresh, "after {}", before.escape_ascii());
+    if let (Some(client), Some(request)) = (format.leading_client(line), fresh) {
+        assert_eq!(request.client, Some(client));
+    }
+}
 
 /// The formats that the plain reader knows.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +144,7 @@ fn stamp(text: &[u8]) -> Option<Time> {
 fn plain(way: Way, line: &[u8]) -> Option<Request<'_>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let mut request = NOTHING;
+    let mut request = Request::BLANK;
     let (client, rest) = split(line, b" ")?;
     request.peer = address(client);
     request.client = request.peer;

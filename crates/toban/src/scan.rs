@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Read as _};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use toban_collect::history::{self, Chunk, Wanted};
 use toban_collect::{Root, limits};
 use toban_detect::{Again, Place, Scan, Verdict};
 use toban_model::Blamed;
-use toban_model::event::Event;
+use toban_model::event::{Event, Request};
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::{self, Exit};
@@ -31,34 +32,157 @@ struct Log<'a> {
     threads: usize,
 }
 
+/// A log that was read.
+struct Counted<'a> {
+    log: Log<'a>,
+    /// Its bytes, inflated.
+    bytes: u64,
+    numbers: Numbers,
+}
+
+/// Lines of a file that were read together. A line's place is where its lot begins and how many lines stand before it in
+/// the lot: so its number is known without counting again, and places are in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Lot {
+    from: u64,
+    to: u64,
+    lines: u64,
+}
+
+/// The number of the first line of each lot of a file.
+#[derive(Default)]
+struct Numbers(Vec<(Lot, u64)>);
+
+impl Numbers {
+    fn of(mut lots: Vec<Lot>) -> Numbers {
+        lots.sort_unstable();
+        let (mut number, mut end) = (1, 0);
+        let mut numbers = Vec::with_capacity(lots.len());
+        for lot in lots {
+            // Behind a line that was too long to be read no number is sure.
+            if lot.from != end {
+                break;
+            }
+            numbers.push((lot, number));
+            (number, end) = (number + lot.lines, lot.to);
+        }
+        Numbers(numbers)
+    }
+
+    fn number(&self, place: u64) -> Option<u64> {
+        let after = self.0.partition_point(|(lot, _)| lot.from <= place);
+        let (lot, number) = self.0.get(after.checked_sub(1)?)?;
+        (place - lot.from < lot.lines).then(|| number + place - lot.from)
+    }
+}
+
+/// What a reading is for.
+trait Purpose: Clone + Send {
+    /// A client's lines may be passed over.
+    const CHOOSES: bool;
+    /// Whether a client's lines count.
+    fn chooses(&self, client: IpAddr) -> bool;
+    fn take(&mut self, event: &Event<'_>, place: Place);
+    fn request(&mut self, request: &Request<'_>, place: Place);
+    /// Takes in what was found in another part of the log.
+    fn absorb(&mut self, other: Self);
+}
+
+impl Purpose for Scan {
+    const CHOOSES: bool = false;
+
+    fn chooses(&self, _: IpAddr) -> bool {
+        true
+    }
+
+    #[inline]
+    fn take(&mut self, event: &Event<'_>, place: Place) {
+        self.event(event, place);
+    }
+
+    #[inline]
+    fn request(&mut self, request: &Request<'_>, place: Place) {
+        self.request(request, place);
+    }
+
+    fn absorb(&mut self, other: Scan) {
+        self.absorb(other);
+    }
+}
+
+impl Purpose for Again {
+    const CHOOSES: bool = true;
+
+    #[inline]
+    fn chooses(&self, client: IpAddr) -> bool {
+        self.asks_for(client)
+    }
+
+    #[inline]
+    fn take(&mut self, event: &Event<'_>, place: Place) {
+        if let Event::Request(request) = event {
+            self.request(request, place);
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, request: &Request<'_>, place: Place) {
+        self.request(request, place);
+    }
+
+    fn absorb(&mut self, other: Again) {
+        self.absorb(other);
+    }
+}
+
 /// One thread's part of a reading.
 struct Worker<T> {
     format: Format,
     /// What it is for.
     part: T,
+    lots: Vec<Lot>,
     lines: u64,
     misfits: u64,
     first_misfits: Vec<String>,
 }
 
-impl<T> Worker<T> {
+impl<T: Purpose> Worker<T> {
     /// Takes whole lines, the first of which stands at `offset` in its file.
-    fn take(&mut self, (file, offset): Place, bytes: &[u8], each: impl Fn(&mut T, &Event<'_>, Place)) {
-        let mut from = 0;
+    fn take(&mut self, (file, offset): Place, bytes: &[u8]) {
+        let (mut from, mut physical) = (0, 0);
+        let of_requests = self.format.is_of_requests();
+        let mut request = Request::BLANK;
         while from < bytes.len() {
             let len = memchr::memchr(b'\n', &bytes[from..]).unwrap_or(bytes.len() - from);
             let line = &bytes[from..from + len];
-            let place = (file, offset + from as u64);
-            from += len + 1;
+            let place = (file, offset + physical);
+            (from, physical) = (from + len + 1, physical + 1);
             if line.is_empty() || line == b"\r" {
                 continue;
             }
             self.lines += 1;
-            match self.format.parse(line) {
-                Some(event) => each(&mut self.part, &event, place),
-                None => self.misfit(line),
+            if T::CHOOSES && self.format.leading_client(line).is_some_and(|client| !self.part.chooses(client))
+            {
+                continue;
+            }
+            let fits = if of_requests {
+                let fits = self.format.read(line, &mut request);
+                if fits {
+                    self.part.request(&request, place);
+                }
+                fits
+            } else {
+                let event = self.format.parse(line);
+                if let Some(event) = &event {
+                    self.part.take(event, place);
+                }
+                event.is_some()
+            };
+            if !fits {
+                self.misfit(line);
             }
         }
+        self.lots.push(Lot { from: offset, to: offset + bytes.len() as u64, lines: physical });
     }
 
     #[cold]
@@ -80,8 +204,8 @@ pub(crate) fn scan(asked: &Asked<'_>, scan: &cli::Scan) -> anyhow::Result<Exit> 
     for (number, path) in scan.logs.iter().enumerate() {
         // One that cannot be read is no reason to say nothing of the others.
         let log = Log::open(path, number as u32, scan, &clock);
-        match log.and_then(|log| log.map(|log| Ok((log.count()?, log))).transpose()) {
-            Ok(Some(((found, whole), log))) => {
+        match log.and_then(|log| log.map(Log::count).transpose()) {
+            Ok(Some((log, found, whole))) => {
                 is_whole &= whole;
                 match &mut all {
                     Some(all) => all.absorb(found),
@@ -102,13 +226,13 @@ pub(crate) fn scan(asked: &Asked<'_>, scan: &cli::Scan) -> anyhow::Result<Exit> 
     let judgement = all.judge();
     let mut again: BTreeMap<&str, Again> = BTreeMap::new();
     for log in &logs {
-        let service = log.service();
+        let service = log.log.service();
         if let Some(fresh) = judgement.again(service) {
             let found = log.read_again(&fresh)?;
             again.entry(service).or_insert(fresh).absorb(found);
         }
     }
-    let blamed = with_line_numbers(&scan.logs, judgement.verdicts(again.into_values()))?;
+    let blamed = with_line_numbers(&logs, judgement.verdicts(again.into_values()));
     let busiest = scan.top.map(|n| all.census().busiest(usize::from(n)));
     if scan.json {
         let names: Vec<String> = scan.logs.iter().map(|log| log.display().to_string()).collect();
@@ -146,10 +270,10 @@ impl<'a> Log<'a> {
     }
 
     /// Counts everything that is in it; and whether that is all.
-    fn count(&self) -> anyhow::Result<(Scan, bool)> {
+    fn count(self) -> anyhow::Result<(Counted<'a>, Scan, bool)> {
         let at = self.path.display();
         let fresh = Scan::new(self.service(), self.format.id() == "squid");
-        let (mut whole, told) = self.read(|| fresh.clone(), |_, _| true, Scan::event, Scan::absorb)?;
+        let (mut whole, told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
         whole.part.end();
         if let Some(problem) = &told.problem {
             eprint_all(&format!("toban: could not read all of {at}: {problem}\n"));
@@ -168,47 +292,37 @@ impl<'a> Log<'a> {
             said += &format!("\n    {misfit}");
         }
         eprint_all(&(said + "\n"));
-        Ok((whole.part, told.problem.is_none()))
+        let bytes = whole.lots.iter().map(|lot| lot.to).max().unwrap_or(0);
+        let log = Counted { log: self, bytes, numbers: Numbers::of(whole.lots) };
+        Ok((log, whole.part, told.problem.is_none()))
     }
 
-    /// Looks up what one reading could not tell.
-    fn read_again(&self, fresh: &Again) -> anyhow::Result<Again> {
-        let each = |again: &mut Again, event: &Event<'_>, place: Place| {
-            if let Event::Request(request) = event {
-                again.request(request, place);
-            }
-        };
-        let wants = |again: &Again, (from, to): (u64, u64)| again.wants(self.number, from, to);
-        Ok(self.read(|| fresh.clone(), wants, each, Again::absorb)?.0.part)
-    }
-
-    /// Reads it on all threads: the parts of it that are wanted, line by line.
-    fn read<T: Send>(
+    /// Reads so many bytes of it on all threads: the parts of it that are wanted, line by line.
+    fn read<T: Purpose>(
         &self,
-        fresh: impl Fn() -> T,
-        wants: impl Fn(&T, (u64, u64)) -> bool + Sync,
-        each: impl Fn(&mut T, &Event<'_>, Place) + Sync,
-        absorb: impl Fn(&mut T, T),
+        bytes: u64,
+        fresh: &T,
+        wants: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> anyhow::Result<(Worker<T>, Told)> {
         let worker = |_| Worker {
             format: self.format.clone(),
-            part: fresh(),
+            part: fresh.clone(),
+            lots: Vec::new(),
             lines: 0,
             misfits: 0,
             first_misfits: Vec::new(),
         };
         let mut workers: Vec<Worker<T>> = (0..self.threads).map(worker).collect();
         let told = if self.format.leans_on_earlier_lines() {
-            in_order(self.path, |offset, bytes| workers[0].take((self.number, offset), bytes, &each))?
+            in_order(self.path, |offset, bytes| workers[0].take((self.number, offset), bytes))?
         } else {
             let progress = history::Progress::default();
             let report = meter::during(&progress, || {
-                let wanted = Wanted { progress: Some(&progress), alone: true, ..Wanted::default() };
+                let wanted =
+                    Wanted { progress: Some(&progress), alone: Some(bytes), wants, ..Wanted::default() };
                 let path = absolute(self.path);
                 history::read(&Root::host(), &path, &wanted, &mut workers, |worker, chunk: Chunk<'_>| {
-                    if wants(&worker.part, (chunk.offset, chunk.offset + chunk.bytes.len() as u64)) {
-                        worker.take((self.number, chunk.offset), chunk.bytes, &each);
-                    }
+                    worker.take((self.number, chunk.offset), chunk.bytes);
                     ControlFlow::Continue(())
                 })
             })?;
@@ -220,12 +334,21 @@ impl<'a> Log<'a> {
         let mut workers = workers.into_iter();
         let Some(mut whole) = workers.next() else { bail!("no thread to read with") };
         for worker in workers {
-            absorb(&mut whole.part, worker.part);
+            whole.part.absorb(worker.part);
+            whole.lots.extend(worker.lots);
             whole.lines += worker.lines;
             whole.misfits += worker.misfits;
             whole.first_misfits.extend(worker.first_misfits);
         }
         Ok((whole, told))
+    }
+}
+
+impl Counted<'_> {
+    /// Looks up what one reading could not tell.
+    fn read_again(&self, fresh: &Again) -> anyhow::Result<Again> {
+        let wants = |from, to| fresh.wants(self.log.number, from, to);
+        Ok(self.log.read(self.bytes, fresh, &wants)?.0.part)
     }
 }
 
@@ -292,49 +415,12 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Tol
 }
 
 /// Those who are blamed, with the numbers of their lines.
-fn with_line_numbers(logs: &[impl AsRef<Path>], verdicts: Vec<Verdict>) -> anyhow::Result<Vec<Blamed>> {
-    let mut numbers: Vec<BTreeMap<u64, u64>> = vec![BTreeMap::new(); logs.len()];
-    for (file, offset) in verdicts.iter().flat_map(|(_, places)| places) {
-        numbers[*file as usize].insert(*offset, 0);
-    }
-    for (log, numbers) in logs.iter().map(AsRef::as_ref).zip(&mut numbers) {
-        number_lines(log, numbers).with_context(|| format!("could not read {}", log.display()))?;
-    }
-    let number = |(file, offset): &Place| {
-        let log = *file as usize;
-        Some((log, numbers[log].get(offset).copied()?))
-    };
+fn with_line_numbers(logs: &[Counted<'_>], verdicts: Vec<Verdict>) -> Vec<Blamed> {
+    let numbers: BTreeMap<u32, &Numbers> = logs.iter().map(|log| (log.log.number, &log.numbers)).collect();
+    let number = |(file, place): &Place| Some((*file as usize, numbers.get(file)?.number(*place)?));
     let numbered = |(blamed, places): (Blamed, Vec<Place>)| Blamed {
         lines: places.iter().filter_map(number).collect(),
         ..blamed
     };
-    Ok(verdicts.into_iter().map(numbered).collect())
-}
-
-/// Finds the numbers of the lines that begin at these offsets.
-fn number_lines(log: &Path, numbers: &mut BTreeMap<u64, u64>) -> anyhow::Result<()> {
-    let mut wanted = numbers.iter_mut().peekable();
-    if wanted.peek().is_none() {
-        return Ok(());
-    }
-    let mut log = history::stream(log)?;
-    let (mut offset, mut number) = (0u64, 1u64);
-    while wanted.peek().is_some() {
-        let bytes = log.fill_buf()?;
-        if bytes.is_empty() {
-            break;
-        }
-        let len = bytes.len();
-        let mut counted = 0;
-        while let Some((place, line)) = wanted.next_if(|(place, _)| **place < offset + len as u64) {
-            let at = (*place - offset) as usize;
-            number += memchr::memchr_iter(b'\n', &bytes[counted..at]).count() as u64;
-            counted = at;
-            *line = number;
-        }
-        number += memchr::memchr_iter(b'\n', &bytes[counted..]).count() as u64;
-        offset += len as u64;
-        log.consume(len);
-    }
-    Ok(())
+    verdicts.into_iter().map(numbered).collect()
 }

@@ -42,14 +42,25 @@ pub struct Wanted<'a> {
     pub time_of: &'a dyn Fn(&[u8]) -> Option<Time>,
     /// Told how far the reading is.
     pub progress: Option<&'a Progress>,
-    /// The named file alone, as whatever it is; otherwise it is a log that is being written, and its past comes with it.
-    pub alone: bool,
+    /// The named file alone, as whatever it is, of a plain one at most so many bytes from its start; otherwise it is a
+    /// log that is being written, and its past comes with it.
+    pub alone: Option<u64>,
+    /// Whether lines between these places of a plain file are wanted. The same file, of the same length, is always cut
+    /// at the same places.
+    pub wants: &'a (dyn Fn(u64, u64) -> bool + Sync),
 }
 
 impl Default for Wanted<'_> {
     /// Everything.
     fn default() -> Self {
-        Wanted { budget_bytes: None, deadline: None, time_of: &|_| None, progress: None, alone: false }
+        Wanted {
+            budget_bytes: None,
+            deadline: None,
+            time_of: &|_| None,
+            progress: None,
+            alone: None,
+            wants: &|_, _| true,
+        }
     }
 }
 
@@ -162,7 +173,10 @@ pub fn read<W: Send>(
     workers: &mut [W],
     each: impl Fn(&mut W, Chunk<'_>) -> ControlFlow<()> + Sync,
 ) -> Result<Report, Error> {
-    let sources = if wanted.alone { sources::alone(root, path)? } else { sources::open(root, path)? };
+    let sources = match wanted.alone {
+        Some(bytes) => sources::alone(root, path, bytes)?,
+        None => sources::open(root, path)?,
+    };
     let sources = sources::order(sources, wanted.time_of, wanted.deadline);
     let paths: Vec<PathBuf> = sources.iter().map(|source| root.host_path(&source.path)).collect();
     let unwatched = Progress::default();
@@ -170,7 +184,7 @@ pub fn read<W: Send>(
     let all = on_disk(&sources, wanted.budget_bytes);
     let before = progress.all.fetch_add(all, Ordering::Relaxed);
     let queue = Queue::new(&sources, wanted.budget_bytes, wanted.deadline);
-    let reading = Reading { queue, paths: &paths, progress };
+    let reading = Reading { queue, paths: &paths, progress, wants: wanted.wants };
     if let Some((first, others)) = workers.split_first_mut() {
         std::thread::scope(|scope| {
             for worker in others {
@@ -288,6 +302,7 @@ struct Reading<'a> {
     queue: Queue<'a>,
     paths: &'a [PathBuf],
     progress: &'a Progress,
+    wants: &'a (dyn Fn(u64, u64) -> bool + Sync),
 }
 
 impl Reading<'_> {
@@ -303,6 +318,9 @@ impl Reading<'_> {
                 flow
             };
             match work {
+                Work::Lines { from, to, .. } if !(self.wants)(from, to) => {
+                    self.progress.done.fetch_add(to - from, Ordering::Relaxed);
+                }
                 Work::Lines { index, file, from, to } => {
                     let lines = usize::try_from(to - from).unwrap_or(0).min(buffer.len());
                     match file.read_exact_at(&mut buffer[..lines], from) {

@@ -91,9 +91,13 @@ impl Source {
     }
 }
 
-/// Opens one file, which is not being written.
-pub(super) fn alone(root: &Root, path: &Path) -> Result<Vec<Source>, Error> {
-    Ok(vec![Source::open(root.at(path), false)?])
+/// Opens one file, which is not being written, or of which only so many bytes count.
+pub(super) fn alone(root: &Root, path: &Path, bytes: u64) -> Result<Vec<Source>, Error> {
+    let mut source = Source::open(root.at(path), false)?;
+    if let Content::Plain(_) = source.content {
+        source.size = source.size.min(bytes);
+    }
+    Ok(vec![source])
 }
 
 /// Opens the log and all its rotated files, newest first by their names.

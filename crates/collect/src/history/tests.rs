@@ -47,8 +47,14 @@ fn time_of(line: &[u8]) -> Option<Time> {
     std::str::from_utf8(number).ok()?.parse().ok().map(Time::from_secs)
 }
 
-const ALL: Wanted<'static> =
-    Wanted { budget_bytes: None, deadline: None, time_of: &time_of, progress: None, alone: false };
+const ALL: Wanted<'static> = Wanted {
+    budget_bytes: None,
+    deadline: None,
+    time_of: &time_of,
+    progress: None,
+    alone: None,
+    wants: &|_, _| true,
+};
 
 fn lines_of(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()

@@ -7,6 +7,7 @@
 //! Combinations share out all requests: each is counted in exactly one of them. A client has combinations of its own
 //! once it is heavy enough to be a suspect; until then its requests belong to nobody's.
 
+mod combinations;
 mod frequent;
 mod names;
 mod prefixes;
@@ -20,9 +21,9 @@ use toban_model::event::Request;
 use toban_model::{Busiest, Combined, Named, Origin, Prefix, Time};
 
 pub(crate) use frequent::{Counted, Frequent, Tally};
-pub(crate) use names::{ANY, NameId, Names};
-use prefixes::Prefixes;
+pub(crate) use names::{ANY, NameId, Names, hash_of};
 pub(crate) use prefixes::{Bits, address, bits};
+use prefixes::{Key, Prefixes};
 use sketches::{Distinct, Durations};
 pub(crate) use tally::{Sum, Visits};
 
@@ -111,7 +112,7 @@ impl Combination {
 }
 
 /// A request that waits to be counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Row {
     peer: Bits,
     forwarded: Bits,
@@ -126,7 +127,8 @@ struct Row {
 #[derive(Clone, Debug)]
 pub struct Census {
     /// What waits to be counted, and room for the combinations that it makes.
-    rows: Vec<Row>,
+    rows: Box<[Row]>,
+    waiting: usize,
     keys: Vec<(Combination, u32)>,
     peers: Prefixes,
     forwarded: Prefixes,
@@ -142,7 +144,8 @@ pub struct Census {
 impl Default for Census {
     fn default() -> Self {
         Census {
-            rows: Vec::with_capacity(ROWS),
+            rows: vec![Row::default(); ROWS].into(),
+            waiting: 0,
             keys: Vec::with_capacity(ROWS),
             peers: Prefixes::default(),
             forwarded: Prefixes::default(),
@@ -161,23 +164,34 @@ impl Census {
     /// Counts a request that came from `peer`, who may have `forwarded` it for somebody.
     #[inline]
     pub fn request(&mut self, peer: IpAddr, forwarded: Option<IpAddr>, request: &Request<'_>) {
-        if self.rows.len() >= ROWS || self.paths.is_full() || self.agents.is_full() {
-            self.settle();
-        }
+        self.request_hashed(peer, forwarded, request, hash_of(request.path));
+    }
+
+    /// The same of one whose path was hashed already.
+    #[inline]
+    pub(crate) fn request_hashed(
+        &mut self,
+        peer: IpAddr,
+        forwarded: Option<IpAddr>,
+        request: &Request<'_>,
+        path: u64,
+    ) {
+        self.make_room();
         if let Some(micros) = request.duration_us {
             self.durations.add(micros);
         }
-        let row = Row {
-            peer: bits(peer),
-            forwarded: forwarded.map_or(0, |address| bits(address).max(SOMEBODY + 1)),
-            path: self.paths.count(request.path),
-            agent: request.agent.map_or(ANY, |agent| self.agents.count(agent)),
-            method: method_id(request.method),
-            minute: minute(request.time),
-            sum: Sum::one(request.status.unwrap_or(0), request.duration_us.unwrap_or(0)),
-        };
+        let path = self.paths.count_hashed(request.path, path);
+        let agent = request.agent.map_or(ANY, |agent| self.agents.count(agent));
         self.reach(request.time);
-        self.rows.push(row);
+        // Written field by field where it stands: put together elsewhere it would be waited for to be copied.
+        let Some(row) = self.rows.get_mut(self.waiting) else { return };
+        row.peer = bits(peer);
+        row.forwarded = forwarded.map_or(0, |address| bits(address).max(SOMEBODY + 1));
+        (row.path, row.agent) = (path, agent);
+        row.method = method_id(request.method);
+        row.minute = minute(request.time);
+        row.sum = Sum::one(request.status.unwrap_or(0), request.duration_us.unwrap_or(0));
+        self.waiting += 1;
     }
 
     /// Counts what is already summed up of one client, method, path and agent.
@@ -188,9 +202,7 @@ impl Census {
         at: Time,
         sum: Sum,
     ) {
-        if self.rows.len() >= ROWS || self.paths.is_full() || self.agents.is_full() {
-            self.settle();
-        }
+        self.make_room();
         let row = Row {
             peer: bits(peer),
             forwarded: forwarded.map_or(0, |address| bits(address).max(SOMEBODY + 1)),
@@ -201,32 +213,43 @@ impl Census {
             sum,
         };
         self.reach(at);
-        self.rows.push(row);
+        if let Some(place) = self.rows.get_mut(self.waiting) {
+            *place = row;
+            self.waiting += 1;
+        }
+    }
+
+    #[inline]
+    fn make_room(&mut self) {
+        if self.waiting >= ROWS || self.paths.is_full() || self.agents.is_full() {
+            self.settle();
+        }
     }
 
     /// Counts the rows that wait. One step for all of them after the other: the memory that each row of a step needs
     /// is fetched while others are at work, which makes it three times as fast as row by row.
     pub(crate) fn settle(&mut self) {
-        let mut rows = std::mem::take(&mut self.rows);
+        let all = std::mem::take(&mut self.rows);
+        let rows = &all[..std::mem::take(&mut self.waiting)];
         let mut keys = std::mem::take(&mut self.keys);
         self.total += rows.iter().map(|row| row.sum.requests).sum::<u32>();
         let heavy = HEAVY_MIN.max(self.total / HEAVY_PART);
         keys.extend(rows.iter().map(|row| self.origin(row, heavy)));
-        for ((key, before), row) in keys.iter_mut().zip(&rows) {
+        for ((key, before), row) in keys.iter_mut().zip(rows) {
             let (path, by_path) = self.paths.heavy(row.path, heavy);
             let (agent, by_agent) = self.agents.heavy(row.agent, heavy);
             (key.path, key.agent) = (path, agent);
             // What a new combination may have been before it was one: none of its parts was more.
             *before = by_path.min(by_agent).min(*before);
         }
-        for ((key, before), row) in keys.drain(..).zip(rows.drain(..)) {
+        for ((key, before), row) in keys.drain(..).zip(rows) {
             let entry = self.combinations.entry(key);
             if entry.tally.requests == 0 {
                 entry.missed = entry.missed.saturating_add(before);
             }
             entry.tally.add(&row.sum);
         }
-        (self.rows, self.keys) = (rows, keys);
+        (self.rows, self.keys) = (all, keys);
         if self.paths.is_full() || self.agents.is_full() {
             self.forget_names();
         }
@@ -246,10 +269,10 @@ impl Census {
             method: row.method,
         };
         let mut before = u32::MAX;
-        let mut suspect = |known: &mut Counted<Bits, Visits>, clients: &mut Distinct| {
+        let mut suspect = |known: &mut Counted<Key, Visits>, clients: &mut Distinct| {
             let requests = known.tally.requests;
             if requests == 0 {
-                clients.add(known.key);
+                clients.add(known.key.bits());
             }
             if requests >= heavy {
                 before = before.min(requests.saturating_add(known.missed));
@@ -351,9 +374,10 @@ impl Census {
             heaviest(&mut all, n, |named| (named.requests, named.name.clone()));
             all
         };
-        let mut combinations: Vec<Combined> = census.combined().collect();
+        let mut combinations = census.combined();
         heaviest(&mut combinations, n, |combined| {
-            (combined.requests, (combined.client, combined.path.clone(), combined.agent.clone()))
+            let Combined { client, method, path, agent, .. } = combined;
+            (combined.requests, (*client, *method, path.clone(), agent.clone()))
         });
         let quantile = |part| Some(self.durations.quantile(part)? as f64 / 1e6);
         Busiest {
@@ -367,26 +391,9 @@ impl Census {
         }
     }
 
-    /// All combinations.
-    pub(crate) fn combined(&self) -> impl Iterator<Item = Combined> {
-        let name = |names: &Names, id| (id != ANY).then(|| names.text(id));
-        self.combinations.iter().filter(|known| known.tally.requests > 0).map(move |known| {
-            let Combination { peer, forwarded, path, agent, method } = known.key;
-            let client = if forwarded > SOMEBODY { forwarded } else { peer };
-            Combined {
-                client: (client > SOMEBODY).then(|| address(client)),
-                method: METHODS[usize::from(method)],
-                path: name(&self.paths, path),
-                agent: name(&self.agents, agent),
-                requests: known.tally.requests,
-                missed: known.missed,
-            }
-        })
-    }
-
     /// What each address did that is known one by one.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (Bits, &Visits)> {
-        self.peers.addresses().map(|known| (known.key, &known.tally))
+        self.peers.addresses().map(|known| (known.key.bits(), &known.tally))
     }
 
     /// Every combination, for what is usual.

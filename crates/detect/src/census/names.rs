@@ -7,7 +7,7 @@
 //! name however many others there are.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -22,7 +22,7 @@ pub(crate) const ANY: NameId = 0;
 const BYTES_MAX: usize = 256;
 /// Deeper paths are cut as well: each part is one more step on the way to `*`.
 const PARTS_MAX: usize = 16;
-/// Raw paths and agents whose name is known without a look, 16 bytes each.
+/// Raw paths and agents whose name is known without a look, 13 bytes each.
 const RAWS_MAX: usize = (1 << 15) / 8 * 7;
 /// Directories that are known to hold many: 16 bytes each.
 const WIDE: usize = 1 << 12;
@@ -42,6 +42,30 @@ struct Template {
     parent: NameId,
 }
 
+/// One for the whole process, so that what was hashed for one use need not be hashed again for another. Nobody outside
+/// knows it.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+/// The hash of a raw path or agent.
+#[inline]
+pub(crate) fn hash_of(raw: &[u8]) -> u64 {
+    HASHER.hash_one(raw)
+}
+
+/// A hash in a table, without the gaps that a number of eight bytes would leave between entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hash([u32; 2]);
+
+impl Hash {
+    fn of(hash: u64) -> Hash {
+        Hash([(hash >> 32) as u32, hash as u32])
+    }
+
+    fn whole(self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     templates: Vec<Template>,
@@ -50,7 +74,7 @@ pub(crate) struct Names {
     index: HashTable<NameId>,
     hasher: RandomState,
     /// The names of raw paths, by their hash.
-    raws: HashTable<(u64, NameId)>,
+    raws: HashTable<(Hash, NameId)>,
     /// The names of what is one of many, by the hash of the raw path in front of it.
     wide: Box<[(u64, NameId)]>,
     doors: Box<[u8]>,
@@ -78,7 +102,7 @@ impl Names {
             templates: Vec::new(),
             texts: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::default(),
+            hasher: HASHER.clone(),
             raws: HashTable::new(),
             wide: vec![(0, ANY); WIDE].into(),
             doors: vec![0; DOORS].into(),
@@ -95,7 +119,13 @@ impl Names {
     /// Counts a request, and gives the name of its path or agent.
     #[inline]
     pub(crate) fn count(&mut self, raw: &[u8]) -> NameId {
-        let id = self.find(raw);
+        self.count_hashed(raw, hash_of(raw))
+    }
+
+    /// The same of what was hashed already, by [`hash_of`].
+    #[inline]
+    pub(crate) fn count_hashed(&mut self, raw: &[u8], hash: u64) -> NameId {
+        let id = self.find_hashed(raw, hash);
         let template = &mut self.templates[id as usize];
         template.requests = template.requests.saturating_add(1);
         id
@@ -104,8 +134,12 @@ impl Names {
     /// The name of raw bytes; it comes in if it is not there.
     #[inline]
     pub(crate) fn find(&mut self, raw: &[u8]) -> NameId {
-        let hash = self.hasher.hash_one(raw);
-        match self.raws.find(hash, |known| known.0 == hash) {
+        self.find_hashed(raw, hash_of(raw))
+    }
+
+    #[inline]
+    fn find_hashed(&mut self, raw: &[u8], hash: u64) -> NameId {
+        match self.raws.find(hash, |known| known.0 == Hash::of(hash)) {
             Some((_, id)) => *id,
             None => self.one_of_many(raw, hash),
         }
@@ -141,7 +175,7 @@ impl Names {
             self.raws.clear();
             self.floor = self.floor.saturating_add(KNOCKS_MIN.into());
         }
-        self.raws.insert_unique(hash, (hash, id), |known| known.0);
+        self.raws.insert_unique(hash, (Hash::of(hash), id), |known| known.0.whole());
         id
     }
 
@@ -291,7 +325,7 @@ impl Names {
         }
         for (hash, id) in std::mem::take(&mut self.raws) {
             if !gone[id as usize] {
-                self.raws.insert_unique(hash, (hash, fresh[id as usize]), |known| known.0);
+                self.raws.insert_unique(hash.whole(), (hash, fresh[id as usize]), |known| known.0.whole());
             }
         }
         self.wide.fill((0, ANY));

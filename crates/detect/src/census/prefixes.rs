@@ -3,6 +3,7 @@
 //! Each line is counted once, for its address. What is too light to be kept moves up into its network, so networks lose
 //! nothing when addresses do: ten million addresses of one request each are some heavy networks.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
 use toban_model::{Origin, Prefix};
@@ -13,7 +14,7 @@ use super::tally::Visits;
 /// Prefix lengths from narrow to wide. IPv4 addresses are kept as `::ffff:a.b.c.d`, so /24 is /120.
 const V4: [u8; 3] = [128, 120, 112];
 const V6: [u8; 4] = [128, 64, 48, 32];
-/// A table of 2^n entries holds seven eighths of them. 49 bytes each: the addresses are 1.6 MiB.
+/// A table of 2^n entries holds seven eighths of them. 37 bytes each: the addresses are 1.2 MiB.
 const ADDRESSES_MAX: usize = (1 << 15) / 8 * 7;
 const NETWORKS_MAX: [usize; 3] = [(1 << 14) / 8 * 7, (1 << 14) / 8 * 7, (1 << 13) / 8 * 7];
 
@@ -26,6 +27,30 @@ pub(crate) fn bits(address: IpAddr) -> Bits {
     match address {
         IpAddr::V4(v4) => 0xffff_0000_0000 | u128::from(u32::from(v4)),
         IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+/// An address in a table. A number of sixteen bytes would leave gaps between entries, and the fewer bytes they are, the
+/// more of them stay in the nearest cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key([u32; 4]);
+
+impl Key {
+    #[inline]
+    fn of(bits: Bits) -> Key {
+        Key([(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32])
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> Bits {
+        self.0.iter().fold(0, |bits, part| bits << 32 | Bits::from(*part))
+    }
+}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.bits());
     }
 }
 
@@ -50,7 +75,7 @@ fn network(bits: Bits, length: u8) -> Bits {
 #[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
     /// By address, then by networks from narrow to wide.
-    levels: [Frequent<Bits, Visits>; 4],
+    levels: [Frequent<Key, Visits>; 4],
     /// What does not even fit into a wide network.
     rest: u32,
 }
@@ -65,18 +90,26 @@ impl Default for Prefixes {
 impl Prefixes {
     /// The entry of an address.
     #[inline]
-    pub(crate) fn entry(&mut self, address: Bits) -> &mut Counted<Bits, Visits> {
+    pub(crate) fn entry(&mut self, address: Bits) -> &mut Counted<Key, Visits> {
         if self.levels[0].is_full() {
             self.purge(0);
         }
-        self.levels[0].entry(address)
+        self.levels[0].entry(Key::of(address))
+    }
+
+    /// How often an address came, at most.
+    pub(super) fn at_most(&self, address: Bits) -> u32 {
+        let addresses = &self.levels[0];
+        let known = addresses.find(Key::of(address));
+        known.map_or(addresses.floor(), |known| known.tally.requests.saturating_add(known.missed))
     }
 
     #[cold]
     fn purge(&mut self, level: usize) {
         for light in self.levels[level].purge() {
-            match lengths(light.key).get(level + 1) {
-                Some(length) => self.add(level + 1, network(light.key, *length), &light.tally),
+            let key = light.key.bits();
+            match lengths(key).get(level + 1) {
+                Some(length) => self.add(level + 1, network(key, *length), &light.tally),
                 None => self.rest = self.rest.saturating_add(light.tally.weight()),
             }
         }
@@ -86,7 +119,7 @@ impl Prefixes {
     }
 
     fn add(&mut self, level: usize, key: Bits, visits: &Visits) {
-        self.levels[level].entry(key).tally.merge(visits);
+        self.levels[level].entry(Key::of(key)).tally.merge(visits);
     }
 
     pub(crate) fn absorb(&mut self, other: Prefixes) {
@@ -102,7 +135,7 @@ impl Prefixes {
     }
 
     /// The addresses that are known one by one, with what each did.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Counted<Bits, Visits>> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Counted<Key, Visits>> {
         self.levels[0].iter()
     }
 
@@ -110,18 +143,21 @@ impl Prefixes {
     /// them that are not known one by one.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Prefix, u32)> {
         self.levels.iter().enumerate().flat_map(|(level, table)| {
-            table.iter().filter_map(move |known| Some((prefix(known.key, level)?, known.tally.weight())))
+            table
+                .iter()
+                .filter_map(move |known| Some((prefix(known.key.bits(), level)?, known.tally.weight())))
         })
     }
 
     /// All origins of one level (0 for addresses, 1 for /24 and /64, 2 for /16 and /48, 3 for IPv6's /32) with
     /// everything inside them.
     pub(crate) fn level(&self, level: usize) -> Vec<Origin> {
-        let mut all = Frequent::<Bits, Visits>::new(usize::MAX);
+        let mut all = Frequent::<Key, Visits>::new(usize::MAX);
         for table in &self.levels[..=level] {
             for known in table.iter() {
-                let Some(length) = lengths(known.key).get(level) else { continue };
-                all.entry(network(known.key, *length)).tally.merge(&known.tally);
+                let key = known.key.bits();
+                let Some(length) = lengths(key).get(level) else { continue };
+                all.entry(Key::of(network(key, *length))).tally.merge(&known.tally);
             }
         }
         let floor = self.levels[level].floor();
@@ -129,7 +165,7 @@ impl Prefixes {
             .filter_map(|known| {
                 let own = self.levels[level].find(known.key);
                 Some(Origin {
-                    prefix: prefix(known.key, level)?,
+                    prefix: prefix(known.key.bits(), level)?,
                     requests: known.tally.weight(),
                     missed: own.map_or(floor, |own| own.missed),
                 })

@@ -5,7 +5,6 @@
 //! the network it was, and on which lines, a second reading of those minutes tells ([`Again`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use toban_model::{Time, canonical};
 
 use super::Place;
 use super::deeds::{LINES_MAX, Sum};
-use crate::census::{Bits, Frequent, Tally, address, bits};
+use crate::census::{Bits, Frequent, Tally, address, bits, hash_of};
 
 /// Requests within a minute: nobody reads at five a second, and what programs of one network do all the time is usual
 /// here up to four times that.
@@ -35,12 +34,11 @@ const MINUTES_MAX: usize = (1 << 13) / 8 * 7;
 /// Places are remembered by pieces of this size: 1 MiB.
 const PIECE_SHIFT: u32 = 20;
 
-/// What a network asked for, as a hash.
+/// What a network asked for, as a hash: the method and the whole path.
 type Thing = u64;
 
-fn thing(request: &Request<'_>) -> Thing {
-    let method = request.method.first().map_or(0, |first| u64::from(*first));
-    FixedState::with_seed(method).hash_one(&request.path[..request.path.len().min(64)])
+fn thing(request: &Request<'_>, path: u64) -> Thing {
+    path ^ request.method.first().map_or(0, |first| u64::from(*first)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// An IPv4 /24 or an IPv6 /64.
@@ -116,13 +114,19 @@ impl Default for Bursts {
 
 impl Bursts {
     #[inline]
-    pub(super) fn count(&mut self, client: Bits, request: &Request<'_>, service: u8, place: Place) {
+    pub(super) fn count(
+        &mut self,
+        client: Bits,
+        (request, path): (&Request<'_>, u64),
+        service: u8,
+        place: Place,
+    ) {
         let piece = piece(place);
         if piece != self.piece {
             self.settle(service);
             self.piece = piece;
         }
-        let (network, thing, minute) = (network(client), thing(request), minute(request.time));
+        let (network, thing, minute) = (network(client), thing(request, path), minute(request.time));
         let at =
             (thing ^ (network as u64 ^ (network >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32;
         let slot = &mut self.slots[at as usize % SLOTS];
@@ -230,6 +234,7 @@ struct Flooder {
 pub struct Again {
     suspects: Arc<[Suspect]>,
     by_thing: HashMap<(Bits, Thing), usize, FixedState>,
+    networks: BTreeSet<Bits>,
     flooders: BTreeMap<(usize, Bits), Flooder>,
 }
 
@@ -237,6 +242,7 @@ impl Again {
     pub(super) fn new(suspects: &Arc<[Suspect]>, service: u8) -> Again {
         let of_service = suspects.iter().enumerate().filter(|(_, suspect)| suspect.service == service);
         Again {
+            networks: of_service.clone().map(|(_, suspect)| suspect.network).collect(),
             by_thing: of_service.map(|(nth, suspect)| ((suspect.network, suspect.thing), nth)).collect(),
             suspects: Arc::clone(suspects),
             flooders: BTreeMap::new(),
@@ -253,13 +259,21 @@ impl Again {
         self.by_thing.values().any(|nth| self.suspects[*nth].pieces.iter().any(near))
     }
 
+    /// Whether somebody's requests are asked for.
+    #[inline]
+    pub fn asks_for(&self, client: IpAddr) -> bool {
+        self.networks.contains(&network(bits(canonical(client))))
+    }
+
     /// Takes one request.
     #[inline]
     pub fn request(&mut self, request: &Request<'_>, place: Place) {
         let Some(client) = request.client.or(request.peer).map(|client| bits(canonical(client))) else {
             return;
         };
-        let Some(nth) = self.by_thing.get(&(network(client), thing(request))) else { return };
+        let Some(nth) = self.by_thing.get(&(network(client), thing(request, hash_of(request.path)))) else {
+            return;
+        };
         let minute = minute(request.time);
         if !self.suspects[*nth].minutes.contains(&minute) {
             return;

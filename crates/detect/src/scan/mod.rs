@@ -16,7 +16,7 @@ use std::sync::Arc;
 use toban_model::event::{Event, Request};
 use toban_model::{Blamed, Prefix, Time, canonical, is_private, prefix_of, same_family_contains};
 
-use crate::census::{Bits, Census, Frequent, address, bits};
+use crate::census::{Bits, Census, Frequent, address, bits, hash_of};
 use deeds::{Deeds, LINES_MAX, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
 pub use floods::Again;
 use floods::{Bursts, Flood, Suspect};
@@ -32,7 +32,7 @@ const PROXIES_SHARE: f64 = 0.5;
 /// A private address with less than this part of it is a host like others.
 const PROXY_SHARE: f64 = 0.01;
 
-/// Where an event stands: its file, and the place of its line in it.
+/// Where an event stands: its file, and the place of its line in it, at about so many bytes.
 pub type Place = (u32, u64);
 
 /// Somebody who is blamed, and where the first of the lines stand that count, in order.
@@ -101,8 +101,9 @@ impl Scan {
     #[inline]
     pub fn request(&mut self, request: &Request<'_>, place: Place) {
         let Some(client) = request.client.or(request.peer).map(canonical) else { return };
-        self.census.request(client, None, request);
-        self.bursts.count(bits(client), request, REQUESTS, place);
+        let path = hash_of(request.path);
+        self.census.request_hashed(client, None, request, path);
+        self.bursts.count(bits(client), (request, path), REQUESTS, place);
         if let Some(told) = told_of_request(request, self.passes_on) {
             self.note(&told, REQUESTS, place);
         }

@@ -56,7 +56,8 @@ struct Fork<'a> {
 }
 
 impl Plan {
-    /// Reads one line into `request`, which is [`BLANK`]; if the line does not fit, it is no longer.
+    /// Reads one line into `request`, which is [`BLANK`] or what this plan read before; if the line does not fit, nothing
+    /// in it can be relied on.
     ///
     /// A request is too large to be handed from one to the next: that would take a tenth of the time.
     #[inline]
@@ -68,11 +69,33 @@ impl Plan {
     ) -> Option<()> {
         let rest = self.lead.strip(line)?;
         let mut beside = Beside::BLANK;
+        // Every other field is written whatever stands in it.
+        (request.peer, request.client) = (None, None);
+        (request.method, request.path, request.protocol, request.raw_request) = (b"", b"", b"", b"");
         if self.ambiguous || self.straight(rest, request, &mut beside, dates).is_none() {
             let reading = self.retried(rest, dates)?;
             (*request, beside) = (reading.request, reading.beside);
         }
         self.finish(request, &beside, dates)
+    }
+
+    /// The client, where the line begins with its IPv4 address and can be read in one way only: for whoever looks for a
+    /// few clients' lines, a tenth of the work. `None` says nothing.
+    #[inline]
+    pub(crate) fn leading_client(&self, line: &[u8]) -> Option<IpAddr> {
+        let step = self.steps.first()?;
+        let Field::Address { role: Role::Both | Role::Client, names } = step.field else { return None };
+        let also = |step: &Step| matches!(step.field, Field::Address { role: Role::Both | Role::Client, .. });
+        if self.ambiguous
+            || step.shape != Shape::Word
+            || names && self.names
+            || self.steps[1..].iter().any(also)
+        {
+            return None;
+        }
+        let rest = self.lead.strip(line)?;
+        let len = find(rest, step.then.first())?;
+        Head { rest, len }.v4().map(IpAddr::V4)
     }
 
     /// The same by the way that is taken for lines that do not fit straight.
@@ -347,24 +370,7 @@ impl Stamp {
     }
 }
 
-/// A request of which nothing is known.
-pub(crate) const BLANK: Request<'static> = Request {
-    time: Time::from_micros(0),
-    peer: None,
-    client: None,
-    forwarded: None,
-    method: b"",
-    path: b"",
-    protocol: b"",
-    status: None,
-    bytes: None,
-    duration_us: None,
-    agent: None,
-    referer: None,
-    host: None,
-    user: None,
-    raw_request: b"",
-};
+pub(crate) const BLANK: Request<'static> = Request::BLANK;
 
 /// Splits a request line. It is a stranger's: TLS, another protocol, or nothing leave only `raw_request`.
 #[inline(always)]
