@@ -115,7 +115,7 @@ impl Collector for Aside {
             error = answer.error.take();
         }
         if let Some(age) = self.at.map(|at| at.elapsed()) {
-            out.readings.push(gauge(self.age.clone(), age.as_secs_f64(), "s"));
+            out.readings.push(gauge(self.age.clone(), age.as_secs_f64() * 1e3, "ms"));
             if age < self.every * STALE_AFTER {
                 out.readings.extend_from_slice(&self.latest);
             }

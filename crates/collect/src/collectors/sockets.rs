@@ -94,7 +94,7 @@ impl Collector for Sockets {
             let count: u32 = states.iter().map(|state| tally.of_state[*state as usize]).sum();
             out.readings.push(gauge(name, f64::from(count), ""));
         }
-        out.readings.push(gauge("recorder.age:sockets", walked.elapsed().as_secs_f64(), "s"));
+        out.readings.push(gauge("recorder.age:sockets", walked.elapsed().as_secs_f64() * 1e3, "ms"));
         result
     }
 }
