@@ -50,7 +50,7 @@ impl Looker {
             list: Vec::with_capacity(LIST_BYTES),
             handles: 0,
             handles_max: usize::try_from((open_max / 2).min(HANDLES_MAX)).unwrap_or(0),
-            sized: std::fs::metadata("/proc/self/fd").is_ok_and(|fd| fd.len() > 0),
+            sized: false,
         }
     }
 
@@ -61,6 +61,8 @@ impl Looker {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let proc = rustix::fs::open(root.at("/proc"), flags, Mode::empty()).map_err(failed)?;
             self.proc = Some(proc);
+            // Of a copy it is the size of a directory.
+            self.sized = root.is_live() && std::fs::metadata("/proc/self/fd").is_ok_and(|fd| fd.len() > 0);
         }
         let Some(proc) = &self.proc else { return Ok(0) };
         rustix::fs::seek(proc, SeekFrom::Start(0)).map_err(failed)?;

@@ -225,7 +225,9 @@ impl Table {
             let rest = self.pass(&mut share, Look::Resting);
             pass.seen += rest.seen;
             pass.left_out = rest.left_out;
-            self.cpu.left = used.saturating_sub(pass.seen).max(self.cpu.left);
+            if pass.left_out == 0 {
+                self.cpu.left = used.saturating_sub(pass.seen).max(self.cpu.left);
+            }
         }
         // Short lives come in bursts: what they leave is expected again for some seconds.
         self.cpu.left -= self.cpu.left.div_ceil(8);
@@ -236,9 +238,9 @@ impl Table {
         }
 
         self.ask(root, first)?;
-        let counted = u32::try_from(count).unwrap_or(u32::MAX);
-        out.processes.count = counted;
-        out.processes.looked_at = counted.saturating_sub(pass.left_out);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        out.processes.count = number(count);
+        out.processes.looked_at = number(self.entries.len()).saturating_sub(pass.left_out);
         self.rows.tell(&mut self.looker, &mut self.entries, self.second, out);
         self.tell(&stat, out);
         Ok(())
@@ -336,8 +338,8 @@ impl Table {
     fn ask(&mut self, root: &Root, first: bool) -> Result<(), Error> {
         const FIRST_WAIT: Duration = Duration::from_millis(300);
         let begun = Instant::now();
+        self.rows.choose(&self.entries, self.second);
         loop {
-            self.rows.choose(&self.entries, self.second);
             let waiting = self.facts.ask(root, &mut self.entries, &mut self.rows, self.second)?;
             if !first || !waiting || begun.elapsed() > FIRST_WAIT {
                 return Ok(());

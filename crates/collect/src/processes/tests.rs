@@ -72,6 +72,10 @@ fn a_row_says_all() {
     host.write(7, "cgroup", "0::/system.slice/web.service\n");
     host.write(7, "io", "rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\n");
     host.write(7, "wchan", "ep_poll");
+    fs::create_dir(host.of(7).join("fd")).unwrap();
+    for fd in ["0", "1", "2", "17"] {
+        fs::write(host.of(7).join("fd").join(fd), "").unwrap();
+    }
     // A thread of the kernel, and one that has ended and is not waited for.
     host.write(9, "stat", "9 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0 0 0 0 30 0 0 20 0 1 0 5 0 0 0 0\n");
     host.write(10, "stat", "10 (gone) Z 7 1 1 0 -1 4194564 0 0 0 0 1 1 0 0 20 0 1 0 700 0 0 0 0\n");
@@ -81,7 +85,7 @@ fn a_row_says_all() {
     let of = row(&sample, 7).unwrap();
     assert_eq!((of.id.start_ticks, of.parent, of.state, of.threads), (500, 1, b'S', 3));
     assert_eq!((of.cpu_us, of.resident), (900_000, 50 * rustix::param::page_size() as u64));
-    assert_eq!((of.read, of.written), (Some(4096), Some(8192)));
+    assert_eq!((of.read, of.written, of.handles), (Some(4096), Some(8192), Some(4)));
     let texts = [of.comm, of.command, of.group, of.waits_in].map(|span| sample.texts.get(span));
     assert_eq!(texts, ["a) (b", "/bin/a -x", "/system.slice/web.service", "ep_poll"]);
     assert_eq!(reading(&sample, "processes.zombies"), Some(1.0));
