@@ -4,9 +4,10 @@
 //! sees that an input led somewhere new and is worth going on from. That needs no more than stable Rust and a C++
 //! compiler: nothing is unsafe in toban, so no sanitizer is needed to find more than panics, hangs and memory.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fmt, fs};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// How long each is fed
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// What chance begins with [default: another number each time, which is said]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    seed: Option<u32>,
     /// How many processes feed a target
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: u32,
@@ -38,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask fuzz                                every target for a minute
   cargo xtask fuzz lines --seconds 3600 --jobs 8  one target for an hour on eight cores
+  cargo xtask fuzz lines --seed 7                 one target, by the same chances as another time
   cargo xtask fuzz lines --input FILE             see again what an input does
   cargo xtask fuzz --seeds                        after a format's samples have changed
 
@@ -54,23 +59,33 @@ const INSTRUMENT: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     // Two conditions made one would be one place less to get to.
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
+    "--cfg=fuzzing",
 ];
 
 /// Longer inputs cost more than they find: every limit that stands in the code and not in a file's size is within this.
 const INPUT_BYTES_MAX: usize = 8192;
-/// One input takes some milliseconds at most; who takes this long, hangs.
-const HANG: Duration = Duration::from_secs(10);
+/// One input takes some milliseconds, seldom a second; who takes this long, hangs, however busy the machine is.
+const HANG: Duration = Duration::from_secs(60);
 /// Bounded is what does not need more than this, in MiB.
 const MEMORY_MIB: u32 = 1024;
-/// How long a target is fed as a test, in seconds.
-const TEST_SECONDS: u64 = 5;
+/// How many inputs each target is fed as a test: some seconds' worth.
+const TEST_INPUTS: &[(&str, u64)] = &[
+    ("archives", 3000),
+    ("compile", 15_000),
+    ("detect", 300),
+    ("forgery", 50_000),
+    ("lines", 10_000),
+    ("sniff", 2000),
+    ("transports", 10_000),
+];
 
 /// How inputs are made up.
-struct Feeding {
-    seconds: u64,
-    jobs: u32,
-    /// From the same seed every time and from no earlier finds: then it is the change that makes a test fail.
-    same: bool,
+#[derive(Clone, Copy)]
+enum Feeding {
+    /// Going on from what earlier ones found.
+    Explore { seconds: u64, seed: u32, jobs: u32 },
+    /// So many, and the same every time and everywhere: then it is the change that makes a test fail.
+    Same { inputs: u64 },
 }
 
 /// Runs the command.
@@ -92,7 +107,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return exit_code(engine(&built, target).arg(input));
     }
     let mut steps = Steps::new();
-    let feeding = Feeding { seconds: args.seconds, jobs: args.jobs, same: false };
+    // Zero is the engine's word for a seed of its own.
+    let seed = args.seed.unwrap_or_else(|| (RandomState::new().hash_one(0) as u32).max(1));
+    let feeding = Feeding::Explore { seconds: args.seconds, seed, jobs: args.jobs };
     let mut engine = None;
     steps.measured("build", "the engine, and the code with its counters", || {
         engine = Some(build()?);
@@ -100,28 +117,28 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     for target in if args.targets.is_empty() { known } else { args.targets.clone() } {
         let Some(engine) = &engine else { break };
-        let about = format!("for {} s; its log is {}", feeding.seconds, place("log", &target).display());
+        let log = place("log", &target);
+        let about = format!("for {} s with --seed {seed}; its log is {}", args.seconds, log.display());
         // The summary's names live as long as the program, and so do these few.
-        steps.measured(target.clone().leak(), &about, || Ok(feed(engine, &target, &feeding)?.to_string()));
+        steps.measured(target.clone().leak(), &about, || Ok(feed(engine, &target, feeding)?.to_string()));
     }
     Ok(steps.finish())
 }
 
-/// All targets for a short time, as a step of the tests.
+/// All targets with the same inputs every time, as a step of the tests.
 pub(crate) fn step(steps: &mut Steps) {
-    let feeding = Feeding { seconds: TEST_SECONDS, jobs: 1, same: true };
-    steps.measured("fuzz", &format!("each target for {TEST_SECONDS} s"), || {
-        let (engine, targets) = (build()?, targets()?);
-        let (mut inputs, mut wrong) = (0, Vec::new());
-        for target in &targets {
-            match feed(&engine, target, &feeding) {
-                Ok(fed) => inputs += fed.inputs,
+    steps.measured("fuzz", "each target for some seconds, with the same inputs as ever", || {
+        let engine = build()?;
+        let (mut fed, mut wrong) = (0, Vec::new());
+        for (target, inputs) in TEST_INPUTS {
+            match feed(&engine, target, Feeding::Same { inputs: *inputs }) {
+                Ok(done) => fed += done.inputs,
                 Err(Stop::Failed(why)) => wrong.push(why),
                 Err(skipped) => return Err(skipped),
             }
         }
         match wrong.is_empty() {
-            true => Ok(format!("{} targets, {inputs} inputs", targets.len())),
+            true => Ok(format!("{} targets, {fed} inputs", TEST_INPUTS.len())),
             false => Err(wrong.join("\n").into()),
         }
     });
@@ -185,43 +202,50 @@ fn engine(engine: &Path, target: &str) -> Command {
 /// What came of feeding.
 struct Fed {
     inputs: u64,
-    seconds: u64,
+    took: Duration,
     /// Places in the code that inputs came to.
     places: u64,
 }
 
 impl fmt::Display for Fed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fed { inputs, seconds, places } = self;
-        write!(f, "{inputs} inputs, {} a second, came to {places} places", inputs / seconds.max(&1))
+        let Fed { inputs, took, places } = self;
+        write!(f, "{inputs} inputs, {} a second, came to {places} places", inputs / took.as_secs().max(1))
     }
 }
 
-fn feed(program: &Path, target: &str, feeding: &Feeding) -> Result<Fed, Stop> {
-    let corpus = place(if feeding.same { "corpus-of-test" } else { "corpus" }, target);
-    if feeding.same {
-        let _was_perhaps_never_there = fs::remove_dir_all(&corpus);
-    }
-    let (found, log) = (place("found", target), place("log", target));
+fn feed(program: &Path, target: &str, feeding: Feeding) -> Result<Fed, Stop> {
+    let (corpus, found, log) = (place("corpus", target), place("found", target), place("log", target));
     for folder in [&corpus, &found, log.parent().expect("it was joined")] {
         fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     }
     let mut command = engine(program, target);
-    command.arg(format!("-max_total_time={}", feeding.seconds));
     command.arg(format!("-max_len={INPUT_BYTES_MAX}"));
     // With the slash it is a folder.
     command.arg(format!("-artifact_prefix={}/", found.display()));
-    if feeding.same {
-        command.arg("-seed=1");
+    command.current_dir(root().join("fuzz"));
+    let kept = ["seeds", "regressions"].map(|kept| Path::new(kept).join(target));
+    let kept = kept.into_iter().filter(|folder| root().join("fuzz").join(folder).exists());
+    match feeding {
+        Feeding::Explore { seconds, seed, jobs } => {
+            command.arg(format!("-max_total_time={seconds}")).arg(format!("-seed={seed}"));
+            if jobs > 1 {
+                command.arg(format!("-fork={jobs}"));
+            }
+            // What is new is written to the first, and all are begun with.
+            command.arg(&corpus).args(kept);
+        }
+        Feeding::Same { inputs } => {
+            command.arg(format!("-runs={inputs}")).arg("-seed=1");
+            // Numbers that were compared may be addresses in memory, which are others each time.
+            command.arg("-use_cmp=0");
+            // A folder's own order depends on the file system.
+            let files: Vec<String> = kept.map(|folder| files(&folder)).collect::<Result<Vec<_>>>()?.concat();
+            command.arg(format!("-seed_inputs={}", files.join(",")));
+        }
     }
-    if feeding.jobs > 1 {
-        command.arg(format!("-fork={}", feeding.jobs));
-    }
-    // What is new is written to the first, and all are begun with.
-    command.arg(&corpus);
-    let kept = ["seeds", "regressions"].map(|kept| root().join("fuzz").join(kept).join(target));
-    command.args(kept.iter().filter(|folder| folder.exists()));
     let output = fs::File::create(&log).with_context(|| format!("could not write {}", log.display()))?;
+    let began = Instant::now();
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).status();
     let status = status.context("could not run the engine")?;
     // What it says holds bytes of the inputs.
@@ -229,7 +253,7 @@ fn feed(program: &Path, target: &str, feeding: &Feeding) -> Result<Fed, Stop> {
     let said = String::from_utf8_lossy(&said);
     if status.success() {
         let (inputs, places) = reached(&said).context("the engine does not say what it did")?;
-        return Ok(Fed { inputs, places, seconds: feeding.seconds });
+        return Ok(Fed { inputs, places, took: began.elapsed() });
     }
     let mut why = format!("{target}: {}", what_happened(&said).unwrap_or_else(|| status.to_string()));
     match said.lines().find_map(|line| line.split_once("Test unit written to ")) {
@@ -240,6 +264,17 @@ fn feed(program: &Path, target: &str, feeding: &Feeding) -> Result<Fed, Stop> {
         None => why += &format!("\n  its log: {}", log.display()),
     }
     Err(why.into())
+}
+
+/// The files in a folder below `fuzz`, in the order of their names.
+fn files(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    let list = fs::read_dir(root().join("fuzz").join(folder));
+    for entry in list.with_context(|| format!("could not list {}", folder.display()))? {
+        files.push(folder.join(entry?.file_name()).display().to_string());
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Inputs and places, by the last line of the engine that counts them: `#1024 NEW cov: 17 ft: 20 …`.
@@ -285,8 +320,10 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_seeds() {
-        for target in targets().unwrap() {
+    fn every_target_is_fed_as_a_test_and_has_seeds() {
+        let targets = targets().unwrap();
+        assert!(TEST_INPUTS.iter().map(|(target, _)| *target).eq(targets.iter().map(String::as_str)));
+        for target in targets {
             let folder = root().join("fuzz/seeds").join(&target);
             assert!(fs::read_dir(&folder).is_ok_and(|mut seeds| seeds.next().is_some()), "{target}");
         }

@@ -61,9 +61,11 @@ pub const ROTATED_GRACE_S: u64 = 60;
 /// same inode (copytruncate).
 pub const FINGERPRINT_BYTES: usize = 256;
 
-/// Bytes of whole lines handed over at once when a log's past is read: they and what counts them stay in the nearest
-/// caches.
-pub const HISTORY_CHUNK_BYTES: usize = 128 << 10;
+/// Bytes of whole lines that a thread takes at once when a log's past is read; a longer line is passed over.
+pub const HISTORY_CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes of it that are read at once: they and what counts them stay in the nearest cache.
+pub const HISTORY_READ_BYTES: usize = 128 << 10;
 
 /// Most rotated files of one log that are looked at: a year of daily rotation.
 pub const HISTORY_FILES_MAX: usize = 400;

@@ -1,8 +1,8 @@
 //! What is usual for a vital: a robust range over what was seen, in fixed memory.
 
-use std::collections::HashMap;
-
 use toban_model::{Usual, Vital, VitalState};
+
+use crate::tables::HashMap;
 
 /// Buckets grow by 10 %: a bound is right to 5 %, and 20 decades (1e-6 … 1e14) fit in 512 of them.
 const GROWTH: f64 = 1.1;

@@ -13,6 +13,7 @@ mod resources;
 mod scan;
 mod series;
 mod symbols;
+mod tables;
 mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -274,15 +275,16 @@ impl Watch {
             onsets.push(onset);
         }
         let first = onsets.iter().flatten().min().copied();
-        for (traffic, onset) in self.traffic.iter_mut().zip(&onsets) {
-            let until = onset.or(first).unwrap_or(at);
-            if self
-                .taught
-                .is_none_or(|t| t != until && (onset.is_some() || at.since(t) > Duration::from_secs(30)))
-            {
-                traffic.teach(&mut self.origins, until);
-                self.taught = Some(until);
+        let until = first.unwrap_or(at);
+        if self
+            .taught
+            .is_none_or(|t| t != until && (first.is_some() || at.since(t) > Duration::from_secs(30)))
+        {
+            self.origins.forget();
+            for (traffic, onset) in self.traffic.iter_mut().zip(&onsets) {
+                traffic.teach(&mut self.origins, onset.unwrap_or(until));
             }
+            self.taught = Some(until);
         }
         let traffic: Vec<_> = self
             .traffic

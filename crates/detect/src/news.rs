@@ -1,10 +1,12 @@
 //! What servers and the kernel say in words, counted by kind and minute.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord};
 use toban_model::{ErrorClass, KernelNews, OomKill, Time};
+
+use crate::tables::HashMap;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Kinds of error line over all services; a stranger cannot invent codes, but a module's text may.

@@ -1,9 +1,10 @@
 //! Who asked, and by which way: an address counts only if the server itself saw it.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use toban_model::{Client, Prefix, Via, canonical, is_private, same_family_contains};
+
+use crate::tables::{HashMap, HashSet};
 
 /// Peers followed while learning; a balancer is among the busiest, so late strangers may be left out.
 const PEERS_MAX: usize = 10_000;
@@ -28,7 +29,7 @@ pub(crate) struct Origins {
 
 impl Origins {
     pub(crate) fn new(configured: Vec<Prefix>) -> Origins {
-        Origins { configured, learned: HashSet::new() }
+        Origins { configured, learned: HashSet::default() }
     }
 
     /// Whether any balancer is known: without one, coming directly is how everybody comes.
@@ -59,7 +60,12 @@ impl Origins {
         }
     }
 
-    /// Learns from usual traffic: `(peer, forwarded, requests)`. Of traffic that is not known to be usual only peers
+    /// What was learned is out of date.
+    pub(crate) fn forget(&mut self) {
+        self.learned.clear();
+    }
+
+    /// Learns from one service's usual traffic: `(peer, forwarded, requests)`. Of traffic that is not known to be usual only peers
     /// in private networks are believed, since most of it may be a stranger's.
     pub(crate) fn learn(
         &mut self,
@@ -72,7 +78,7 @@ impl Origins {
             with_forwarded: u32,
             forwarded: HashSet<IpAddr>,
         }
-        let mut peers: HashMap<IpAddr, Peer> = HashMap::new();
+        let mut peers: HashMap<IpAddr, Peer> = HashMap::default();
         let mut total = 0u64;
         for (peer, forwarded, requests) in traffic {
             total += u64::from(requests);
@@ -88,7 +94,7 @@ impl Origins {
                 }
             }
         }
-        self.learned = peers
+        let balancers = peers
             .into_iter()
             .filter(|(address, peer)| {
                 let share = f64::from(peer.requests) / (total as f64).max(1.0);
@@ -99,8 +105,8 @@ impl Origins {
                     && f64::from(peer.with_forwarded) >= FORWARDED_SHARE_MIN * f64::from(peer.requests)
                     && share >= needed
             })
-            .map(|(address, _)| address)
-            .collect();
+            .map(|(address, _)| address);
+        self.learned.extend(balancers);
     }
 }
 
@@ -137,6 +143,9 @@ mod tests {
             usual.push((ip("203.0.113.66"), Some(IpAddr::from([192, 0, 2, (i % 250) as u8])), 1));
         }
         origins.learn(usual.into_iter(), true);
+        assert!(origins.is_balancer(ip("10.1.2.3")));
+        // Another service, whose clients all come directly.
+        origins.learn((0..200).map(|i| (IpAddr::from([198, 51, 100, i]), None, 10)), true);
         assert!(origins.is_balancer(ip("10.1.2.3")));
         assert!(!origins.is_balancer(ip("203.0.113.66")));
         assert_eq!(origins.client(ip("203.0.113.66"), Some(ip("192.0.2.9"))).address, ip("203.0.113.66"));

@@ -1,8 +1,9 @@
 //! Methods by number, and which requests are page views. A method is a stranger's text: the number and the length of
 //! those that are kept are limited, and what does not fit becomes `*`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::tables::HashMap;
 
 /// RFC 9110 and WebDAV know some forty methods.
 const METHODS_MAX: usize = 64;
@@ -29,7 +30,7 @@ impl Symbols {
 
     fn with_limit(max: usize) -> Symbols {
         let star: Arc<str> = Arc::from("*");
-        Symbols { names: vec![star.clone()], ids: HashMap::from([(star, OVERFLOW)]), max }
+        Symbols { names: vec![star.clone()], ids: HashMap::from_iter([(star, OVERFLOW)]), max }
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Symbol {

@@ -1,12 +1,11 @@
 //! One web service's traffic: every request of the last minutes, the hours before folded by minute, all that was usual
 //! before them in a census, and the line through time. All of it bounded, whatever is sent.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
 use toban_model::event::Request;
 use toban_model::{Client, Holder, Prefix, Rate, ServerView, Side, Time, Traffic, Waiting, canonical};
 
@@ -14,6 +13,7 @@ use crate::census::{AGENTS_MAX, ANY, Census, NameId, Names, Sum};
 use crate::origin::{Origins, last_forwarded};
 use crate::series::{Series, WIDTH};
 use crate::symbols::{self, Symbol, Symbols};
+use crate::tables::{HashMap, HashSet, Scatter};
 
 /// The requests of a stretch of time by what they have in common.
 type Folded = HashMap<Key, Sum>;
@@ -253,7 +253,7 @@ impl TrafficWatch {
         }
         self.folded = 0;
         for minute in self.minutes.values_mut() {
-            let mut fresh = Folded::with_capacity(minute.len());
+            let mut fresh = Folded::with_capacity_and_hasher(minute.len(), Scatter::default());
             for (key, sum) in minute.drain() {
                 fresh.entry(renamed(key)).or_default().add(&sum);
             }
@@ -291,7 +291,7 @@ impl TrafficWatch {
 
     /// Every usual group, folded and fresh, that ended before `until`, without the census.
     fn sums_before(&self, until: Time) -> Folded {
-        let mut sums = Folded::new();
+        let mut sums = Folded::default();
         for (key, sum) in self.usual_minutes(until).flatten() {
             sums.entry(*key).or_default().add(sum);
         }
@@ -301,7 +301,7 @@ impl TrafficWatch {
         sums
     }
 
-    /// Learns the balancers from the time before `until`.
+    /// Learns this service's balancers from the time before `until`.
     pub(crate) fn teach(&mut self, origins: &mut Origins, until: Time) {
         self.past.census.settle();
         let past = || {
@@ -354,7 +354,7 @@ impl TrafficWatch {
 
     fn side(&self, origins: &Origins, sums: Folded, past: Option<&Census>, seconds: f64) -> Side {
         let mut holders: Vec<Holder> = Vec::with_capacity(sums.len());
-        let (mut from, mut behind) = (HashMap::<Prefix, u32>::new(), HashMap::<Prefix, u32>::new());
+        let (mut from, mut behind) = (HashMap::<Prefix, u32>::default(), HashMap::<Prefix, u32>::default());
         let holder = |(peer, forwarded), method, path, agent, sum: &Sum| Holder {
             client: origins.client(peer, forwarded),
             method,
@@ -367,7 +367,7 @@ impl TrafficWatch {
         };
         // Each name once.
         let (mut paths, mut agents) =
-            (HashMap::<NameId, Arc<str>>::new(), HashMap::<NameId, Arc<str>>::new());
+            (HashMap::<NameId, Arc<str>>::default(), HashMap::<NameId, Arc<str>>::default());
         for (key, sum) in sums {
             let path = paths.entry(key.path).or_insert_with(|| self.paths.text(key.path)).clone();
             let agent = agents.entry(key.agent).or_insert_with(|| self.agents.text(key.agent)).clone();
@@ -435,8 +435,8 @@ impl TrafficWatch {
         }
         let window = (slowest * 3).clamp(WINDOW_MIN, ROWS_FOR);
         let from = until.max(end - window);
-        let mut sums = Folded::new();
-        let mut clients = HashSet::new();
+        let mut sums = Folded::default();
+        let mut clients = HashSet::default();
         for row in self.rows.iter().filter(|row| row.end >= from) {
             sums.entry(row.key).or_default().add(&row.sum());
             if end.since(row.end) <= MINUTE {

@@ -179,14 +179,15 @@ impl<'a> Usual<'a> {
 
     /// The larger of the shape's shares of requests and of held time.
     fn share(&self, shape: &Shape) -> f64 {
-        let (mut requests, mut held) = (0.0, 0.0);
-        for holder in self.holders.iter().filter(|h| shape.matches(h)) {
-            requests += f64::from(holder.requests);
-            held += holder.held_s;
-        }
+        let held: f64 = self.holders.iter().filter(|h| shape.matches(h)).map(|h| h.held_s).sum();
         // One request more than was seen: what never came in a short history may still be usual.
         let floor = 1.0 / (self.requests + 20.0);
-        (requests / self.requests.max(1.0)).max(held / self.held_s.max(1e-9)).max(floor)
+        self.share_of_requests(shape).max(held / self.held_s.max(1e-9)).max(floor)
+    }
+
+    fn share_of_requests(&self, shape: &Shape) -> f64 {
+        let requests = self.holders.iter().filter(|h| shape.matches(h)).map(|h| f64::from(h.requests));
+        requests.sum::<f64>() / self.requests.max(1.0)
     }
 
     /// The part of usual requests that came from a prefix.
@@ -457,7 +458,8 @@ fn narrow(group: &mut Group, view: &View<'_>, usual: &Usual<'_>) {
         // "authority" is what every CONNECT asks for: it adds nothing to the method.
         let adds =
             single.path.as_deref() != Some("authority") && single.path.as_deref() != Some("absolute-uri");
-        if adds && shared(&single) && usual.share(&single) < 0.5 {
+        // By requests: one that was slow once, when the site was just started, must not make a way the usual one.
+        if adds && shared(&single) && usual.share_of_requests(&single) < 0.5 {
             group.shape.method = group.shape.method.take().or(single.method);
             group.shape.path = group.shape.path.take().or(single.path);
             group.shape.via = group.shape.via.or(single.via);

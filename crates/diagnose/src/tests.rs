@@ -223,6 +223,21 @@ fn connect_flood_seen_by_sockets_before_any_log_line() {
     assert!(finding.confidence > 0.85, "{}", finding.confidence);
 }
 
+/// A first look at a site that was just started, past the balancer, held a worker longer than all others together.
+#[test]
+fn a_slow_request_does_not_make_its_way_the_usual_one() {
+    let mut mix = quiet(Some(ip(LB)));
+    mix.usual.push(holder("192.0.2.200", (Via::Direct, None), ("GET", "/"), 1, 90.0));
+    mix.live = live("198.51.100", 8, 42, Via::Direct, ("CONNECT", "authority"));
+    mix.live.extend(balanced(18, ("GET", "/")));
+    mix.busy = LIMIT;
+    let diagnosis = diagnose(&closed(mix));
+    let finding = &diagnosis.findings[0];
+    assert_eq!(finding.cause, "open-proxy-abuse");
+    assert_eq!(finding.culprits[0].value, "198.51.100.0/24");
+    assert_eq!(finding.culprits[0].r#where["via_balancer"], "no");
+}
+
 #[test]
 fn connect_flood_from_one_connection_each() {
     let mut mix = quiet(Some(ip(LB)));

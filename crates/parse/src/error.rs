@@ -32,11 +32,13 @@ pub enum Error {
     },
     /// Two fields that no reader can tell apart.
     #[error(
-        "at byte {at} of the format, {found:?} follows another field with nothing between; a space or a quote between them would be right"
+        "at byte {at} of the format, {found:?} follows {before:?} with nothing between, and where one ends nobody can tell; a space or a quote between them would be right"
     )]
     Adjacent {
         /// Where the second one starts.
         at: usize,
+        /// The first one.
+        before: String,
         /// The second one.
         found: String,
     },

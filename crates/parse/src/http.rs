@@ -3,10 +3,24 @@
 use memchr::{memchr, memmem};
 use toban_model::event::Request;
 
+use crate::window::find_far;
+
 /// Text that is there: not `-`, not empty.
-#[inline]
+#[inline(always)]
 pub(crate) fn present(text: &[u8]) -> Option<&[u8]> {
-    (!text.is_empty() && text != b"-").then_some(text)
+    match text {
+        [] | [b'-'] => None,
+        text => Some(text),
+    }
+}
+
+/// A target without its query.
+#[inline(always)]
+pub(crate) fn path<'a>(method: &[u8], target: &'a [u8]) -> &'a [u8] {
+    match find_far(target, b'?') {
+        Some(query) if method != b"CONNECT" => &target[..query],
+        _ => target,
+    }
 }
 
 /// What a status field says; `Some(None)` where no answer was sent (`-`, `0`, `000`, `-1`), `None` if it is no status.
@@ -25,10 +39,7 @@ pub(crate) fn status(text: &[u8]) -> Option<Option<u16>> {
 /// Puts the target in its place, without its query; the method must be in its own already.
 #[inline]
 pub(crate) fn take_target<'a>(request: &mut Request<'a>, target: &'a [u8]) {
-    request.path = match request.method {
-        b"CONNECT" => target,
-        _ => &target[..memchr(b'?', target).unwrap_or(target.len())],
-    };
+    request.path = path(request.method, target);
 }
 
 /// Takes apart a URL that the server itself put together from the host and the target (`https://www.example.jp:443/a?b`):

@@ -26,6 +26,10 @@ pub(crate) enum Field {
     Skip,
     /// A number or `-` that toban does not need, but that helps to find what it needs.
     SkipNumber,
+    /// A status that toban does not need.
+    SkipStatus,
+    /// One byte that toban does not need, and no digit.
+    SkipMark,
     /// An address; `names` if the server writes a name there when it looks them up.
     Address { role: Role, names: bool },
     /// `X-Forwarded-For`.
@@ -112,7 +116,13 @@ pub(crate) enum Part {
 enum Shape {
     /// A stamp, which knows its own length.
     Own,
-    /// At the first byte of the literal behind it.
+    /// Behind three digits, or `-`.
+    Status,
+    /// Behind one byte.
+    Mark,
+    /// Behind the digits, or `-`.
+    Digits,
+    /// At the first byte of the literal behind it, with no space before.
     Word,
     /// At the next quote that is not escaped.
     Quoted,
@@ -240,14 +250,19 @@ impl Plan {
         let stamps_end = times().any(|(piece, _)| piece.end);
         let mut ambiguous = false;
         let mut stranger = false;
+        let last = steps.len() - 1;
         let steps: Box<[Step]> = steps
             .into_iter()
-            .map(|(piece, then)| {
+            .enumerate()
+            .map(|(at, (piece, then))| {
                 let is_address = matches!(piece.field, Field::Address { .. });
                 ambiguous |= stranger && is_address;
                 let shape = match (&piece.field, then.first()) {
                     (Field::Time { .. }, _) => Shape::Own,
-                    (_, None) => Shape::Rest,
+                    (_, None) if at == last => Shape::Rest,
+                    (Field::Status | Field::SkipStatus, None) => Shape::Status,
+                    (Field::SkipMark, None) => Shape::Mark,
+                    (_, None) => Shape::Digits,
                     (_, Some(b'"')) if piece.free && escaped => Shape::Quoted,
                     _ if piece.free => Shape::Bare,
                     // A v6 address holds what would end it.
@@ -268,7 +283,7 @@ impl Plan {
 
     /// How many fields the format has: of two that fit, the one that knows more is the better.
     pub(crate) fn width(&self) -> usize {
-        self.steps.iter().filter(|step| !matches!(step.field, Field::Skip)).count()
+        self.steps.iter().filter(|step| !matches!(step.field, Field::Skip | Field::SkipMark)).count()
     }
 }
 
@@ -280,15 +295,35 @@ fn join(parts: Vec<Part>) -> Result<Vec<Part>, Error> {
             (Part::Literal(text), _) if text.is_empty() => {}
             (Part::Literal(text), Some(Part::Literal(before))) => before.extend(text),
             (Part::Piece(piece), Some(Part::Piece(before))) => match (&before.field, &piece.field) {
-                (Field::Time { .. }, _) => joined.push(Part::Piece(piece)),
-                (Field::Target, Field::Query | Field::Skip) => {}
-                (Field::Skip | Field::Query, Field::Skip | Field::Query) => before.free = true,
-                _ => return Err(Error::Adjacent { at: piece.at, found: piece.text }),
+                (Field::Target, Field::Query | Field::Skip | Field::SkipMark) => {}
+                (Field::Skip | Field::Query, Field::Skip | Field::SkipMark | Field::Query) => {
+                    before.free = true;
+                }
+                (before, field) if ends_by_itself(before, field) => joined.push(Part::Piece(piece)),
+                _ => {
+                    let before = before.text.clone();
+                    return Err(Error::Adjacent { at: piece.at, before, found: piece.text });
+                }
             },
             (part, _) => joined.push(part),
         }
     }
     Ok(joined)
+}
+
+/// Whether it is certain where a field ends that nothing separates from the one behind it.
+fn ends_by_itself(field: &Field, behind: &Field) -> bool {
+    let is_number = matches!(
+        behind,
+        Field::Status | Field::Bytes | Field::SkipNumber | Field::Duration { .. } | Field::Address { .. }
+    );
+    match field {
+        // As many digits as there are.
+        Field::Time { stamp: Stamp::Epoch { .. }, .. } => !is_number,
+        Field::Time { .. } | Field::Status | Field::SkipMark => true,
+        Field::Bytes | Field::SkipNumber => *behind == Field::SkipMark,
+        _ => false,
+    }
 }
 
 /// Of several pieces for one field keeps the best; the others are skipped over.
@@ -325,7 +360,8 @@ fn drop_doubles(mut parts: Vec<Part>) -> Vec<Part> {
             match &mut piece.field {
                 // A stamp knows where it ends, which still helps to find what is behind it.
                 Field::Time { used, .. } => *used = false,
-                field @ (Field::Status | Field::Bytes) => *field = Field::SkipNumber,
+                field @ Field::Status => *field = Field::SkipStatus,
+                field @ Field::Bytes => *field = Field::SkipNumber,
                 field => *field = Field::Skip,
             }
         }
@@ -340,7 +376,9 @@ fn whole_time(field: &Field) -> bool {
 fn same_slot(one: &Field, other: &Field) -> bool {
     // Each address role and each piece of a time counts for itself.
     match (one, other) {
-        (Field::Skip | Field::SkipNumber | Field::Query | Field::Address { .. }, _) => false,
+        (Field::Skip | Field::SkipNumber | Field::SkipMark | Field::Query | Field::Address { .. }, _) => {
+            false
+        }
         (Field::Time { .. }, Field::Time { .. }) => whole_time(one) && whole_time(other),
         _ => std::mem::discriminant(one) == std::mem::discriminant(other),
     }

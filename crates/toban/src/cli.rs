@@ -233,7 +233,7 @@ pub(crate) enum Command {
     /// Say whom toban's own detectors would blame for what stands in these logs
     ///
     /// Offline: nothing is looked at but the files, each as it is named (rotated files have to be named too; compressed
-    /// ones are read). The format of each is found from its lines. Exit status 1 means that somebody is blamed.
+    /// ones are read). The format of each is found from its lines. Exit status 3 means that something could not be read.
     #[command(after_help = "Examples:
   toban scan /var/log/auth.log
   toban scan --json access.log access.log.1 access.log.2.gz

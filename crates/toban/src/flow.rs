@@ -54,6 +54,8 @@ pub(crate) struct Reader {
     since: Option<Time>,
     files: usize,
     cut: bool,
+    /// Whether it tells of requests, by which the usual is known.
+    requests: bool,
 }
 
 impl Reader {
@@ -68,6 +70,7 @@ impl Reader {
             since: None,
             files: 0,
             cut: false,
+            requests: false,
         }
     }
 
@@ -293,7 +296,7 @@ impl Flow {
         let Reader { service, format, .. } = &self.readers[reader];
         let dated = RefCell::new(format.clone());
         let time_of = |line: &[u8]| time_of(dated.borrow_mut().as_mut()?, line);
-        let newest = sample.split(|b| *b == b'\n').filter_map(time_of).max();
+        let newest = lines_of(&sample).filter_map(time_of).max();
         let requests = format.as_ref().is_some_and(|format| tells_of_requests(&mut format.clone(), &sample));
         let progress = self.progress.clone();
         let wanted = Wanted {
@@ -326,6 +329,9 @@ impl Flow {
             }
             _ => history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
                 flow.take_chunk(reader, chunk.bytes, now);
+                // The next one is of before, and what is followed later is elsewhere too.
+                let format = &mut flow.readers[reader].format;
+                *format = format.clone();
                 ControlFlow::Continue(())
             })?,
         };
@@ -338,7 +344,7 @@ impl Flow {
             ));
         }
         let reader = &mut self.readers[reader];
-        reader.since = report.since;
+        (reader.since, reader.requests) = (report.since, requests);
         reader.files = report.files.iter().filter(|file| file.part != history::Part::Nothing).count();
         reader.cut = report.stopped == Some(history::Stop::Deadline);
         if reader.cut {
@@ -369,8 +375,7 @@ impl Flow {
         if reader.format.is_some() {
             return;
         }
-        let lines = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        let first: Vec<&[u8]> = lines.take(SNIFFED_LINES).collect();
+        let first: Vec<&[u8]> = lines_of(lines).take(SNIFFED_LINES).collect();
         reader.format = sniff(&first, &self.clock);
         if let (Some(format), "web") = (&reader.format, reader.service.as_str()) {
             reader.service = service_of(format).to_owned();
@@ -379,7 +384,7 @@ impl Flow {
 
     fn take_chunk(&mut self, reader: usize, chunk: &[u8], read: Time) {
         self.find_format(reader, chunk);
-        for line in chunk.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        for line in lines_of(chunk) {
             self.take(reader, line, read);
         }
     }
@@ -388,8 +393,12 @@ impl Flow {
         let until = self.until;
         let fresh = |at: Time| until.is_none_or(|until| at <= until);
         let Reader { service, format, lines, .. } = &mut self.readers[reader];
+        let event = format.as_mut().and_then(|format| format.parse(line));
+        if event.is_none() && is_blank(line) {
+            return;
+        }
         *lines += 1;
-        match format.as_mut().and_then(|format| format.parse(line)) {
+        match event {
             Some(Event::Request(request)) if fresh(request.time) => self.watch.request(service, &request),
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
                 self.watch.error(service, read, &error);
@@ -504,6 +513,12 @@ impl Flow {
         self.watch.close(at, live)
     }
 
+    /// How far back the requests reach that were read of.
+    pub(crate) fn history_from(&self) -> Option<Time> {
+        let read = self.readers.iter().filter(|reader| reader.requests).filter_map(|reader| reader.since);
+        read.min().or(self.watch.history_from()).filter(|from| self.until.is_none_or(|until| *from <= until))
+    }
+
     /// What could not be looked at on this host's servers.
     pub(crate) fn blind_spots(&self) -> Vec<String> {
         self.views.notes()
@@ -513,6 +528,16 @@ impl Flow {
     pub(crate) fn readers(&self) -> &[Reader] {
         &self.readers
     }
+}
+
+/// The lines of a chunk, without their ends. A blank one counts: it may be what ends a record.
+pub(crate) fn lines_of(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
+    chunk.split_inclusive(|b| *b == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+/// Whether a line that fits no format is none.
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    matches!(line, b"" | b"\r")
 }
 
 /// A line that did not fit, as it can be shown.
@@ -547,7 +572,7 @@ fn held<'g, 's, 'w>(
 
 /// Whether most lines are requests: an access log, whoever writes it.
 fn tells_of_requests(format: &mut Format, lines: &[u8]) -> bool {
-    let lines = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()).take(SNIFFED_LINES);
+    let lines = lines_of(lines).filter(|line| !is_blank(line)).take(SNIFFED_LINES);
     let (requests, all) = lines.fold((0, 0), |(requests, all), line| {
         (requests + usize::from(format.request(line).is_some()), all + 1)
     });
@@ -580,13 +605,17 @@ impl Worker {
         let mut guard = None;
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
-            let line = &lines[from.min(end)..end];
+            if from == lines.len() {
+                break;
+            }
+            let line = &lines[from..end];
             from = end + 1;
-            if line.is_empty() {
+            let event = self.format.parse(line);
+            if event.is_none() && is_blank(line) {
                 continue;
             }
             self.lines += 1;
-            match self.format.parse(line) {
+            match event {
                 Some(Event::Request(request)) if until.is_some_and(|until| request.time > until) => {}
                 Some(Event::Request(request)) if request.time < long_ago => self.part.request(&request),
                 Some(Event::Request(request)) => held(&mut guard, shared).request(service, &request),

@@ -218,7 +218,8 @@ impl Agent {
                     Err(error) => self.warn(&format!("the incident is not recorded: {error}")),
                 }
                 self.set_aside();
-                let answer = toban_views::Answer::new(situation, diagnosis.verdict, &diagnosis.findings);
+                let mut answer = toban_views::Answer::new(situation, diagnosis.verdict, &diagnosis.findings);
+                answer.history_from = self.flow.history_from();
                 print_all(&toban_views::text::why(
                     &answer,
                     self.settings.lang,

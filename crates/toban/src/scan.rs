@@ -15,7 +15,7 @@ use toban_model::event::{Event, Request};
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::{self, Exit};
-use crate::flow::{SNIFFED_LINES, service_of, shown};
+use crate::flow::{SNIFFED_LINES, is_blank, lines_of, service_of, shown};
 use crate::out::{eprint_all, print_all, style};
 use crate::why::Asked;
 use crate::{clock, meter};
@@ -157,12 +157,9 @@ impl<T: Purpose> Worker<T> {
             let line = &bytes[from..from + len];
             let place = (file, offset + physical);
             (from, physical) = (from + len + 1, physical + 1);
-            if line.is_empty() || line == b"\r" {
-                continue;
-            }
-            self.lines += 1;
             if T::CHOOSES && self.format.leading_client(line).is_some_and(|client| !self.part.chooses(client))
             {
+                self.lines += 1;
                 continue;
             }
             let fits = if of_requests {
@@ -178,6 +175,10 @@ impl<T: Purpose> Worker<T> {
                 }
                 event.is_some()
             };
+            if !fits && is_blank(line) {
+                continue;
+            }
+            self.lines += 1;
             if !fits {
                 self.misfit(line);
             }
@@ -251,13 +252,12 @@ impl<'a> Log<'a> {
     fn open(path: &'a Path, number: u32, scan: &cli::Scan, clock: &Clock) -> anyhow::Result<Option<Log<'a>>> {
         let at = path.display();
         let sample = sample(path).with_context(|| format!("could not read {at}"))?;
-        let lines: Vec<&[u8]> =
-            sample.split(|b| *b == b'\n').filter(|line| !line.is_empty()).take(SNIFFED_LINES).collect();
+        let lines: Vec<&[u8]> = lines_of(&sample).take(SNIFFED_LINES).collect();
         let format = match &scan.format {
             Some(text) => Format::from_name_or_string(text, clock)?,
             None => match sniff(&lines, clock) {
                 Some(format) => format,
-                None if lines.is_empty() => return Ok(None),
+                None if lines.iter().all(|line| is_blank(line)) => return Ok(None),
                 None => bail!("{at}: no known format fits its lines; say which with --format"),
             },
         };
@@ -270,11 +270,17 @@ impl<'a> Log<'a> {
     }
 
     /// Counts everything that is in it; and whether that is all.
-    fn count(self) -> anyhow::Result<(Counted<'a>, Scan, bool)> {
+    fn count(mut self) -> anyhow::Result<(Counted<'a>, Scan, bool)> {
         let at = self.path.display();
         let fresh = Scan::new(self.service(), self.format.id() == "squid");
-        let (mut whole, told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        let (mut whole, mut told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        // Somewhere stands a name where addresses should be, so any of those may be a name, which a stranger chose.
+        if whole.format.has_names() && !self.format.has_names() {
+            self.format = whole.format;
+            (whole, told) = self.read(u64::MAX, &fresh, &|_, _| true)?;
+        }
         whole.part.end();
+        whole.lots.extend(&told.long);
         if let Some(problem) = &told.problem {
             eprint_all(&format!("toban: could not read all of {at}: {problem}\n"));
         }
@@ -290,6 +296,9 @@ impl<'a> Log<'a> {
             format!("{at}: {}; {} lines, {misfits} did not fit", self.format.describe(), whole.lines);
         for misfit in whole.first_misfits.iter().take(MISFITS_SHOWN) {
             said += &format!("\n    {misfit}");
+        }
+        if self.format.has_names() {
+            said += "\n    in place of addresses stand names, which strangers choose: who is told by those is not named";
         }
         eprint_all(&(said + "\n"));
         let bytes = whole.lots.iter().map(|lot| lot.to).max().unwrap_or(0);
@@ -329,6 +338,7 @@ impl<'a> Log<'a> {
             Told {
                 problem: report.files.iter().find_map(|file| file.problem.clone()),
                 cut_lines: report.cut_lines,
+                long: Vec::new(),
             }
         };
         let mut workers = workers.into_iter();
@@ -336,6 +346,9 @@ impl<'a> Log<'a> {
         for worker in workers {
             whole.part.absorb(worker.part);
             whole.lots.extend(worker.lots);
+            if worker.format.has_names() {
+                whole.format = worker.format;
+            }
             whole.lines += worker.lines;
             whole.misfits += worker.misfits;
             whole.first_misfits.extend(worker.first_misfits);
@@ -356,6 +369,8 @@ impl Counted<'_> {
 struct Told {
     problem: Option<String>,
     cut_lines: u64,
+    /// Where lines stand that were too long, as far as that is known.
+    long: Vec<Lot>,
 }
 
 /// Some whole lines, or the only one if it has no end yet.
@@ -376,7 +391,7 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Tol
     let mut log = history::stream(path).with_context(|| format!("could not read {}", path.display()))?;
     // A line that began in an earlier lot, and of one that is too long only that it did.
     let (mut begun, mut too_long) = (Vec::new(), false);
-    let (mut offset, mut cut_lines) = (0, 0);
+    let (mut offset, mut from, mut long) = (0, 0, Vec::new());
     let problem = loop {
         let bytes = match log.fill_buf() {
             Ok([]) => break None,
@@ -389,7 +404,7 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Tol
         };
         begun.extend_from_slice(first);
         if begun.len() > limits::HISTORY_CHUNK_BYTES {
-            cut_lines += u64::from(!too_long);
+            from = if too_long { from } else { offset };
             offset += begun.len() as u64;
             (too_long, begun) = (true, Vec::new());
         }
@@ -398,6 +413,9 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Tol
                 each(offset, &begun);
             }
             offset += begun.len() as u64;
+            if too_long {
+                long.push(Lot { from, to: offset, lines: 1 });
+            }
             too_long = false;
             begun.clear();
             let whole = memchr::memrchr(b'\n', rest).map_or(0, |end| end + 1);
@@ -411,7 +429,7 @@ fn in_order(path: &Path, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<Tol
     if !begun.is_empty() && !too_long {
         each(offset, &begun);
     }
-    Ok(Told { problem, cut_lines })
+    Ok(Told { problem, cut_lines: long.len() as u64 + u64::from(too_long), long })
 }
 
 /// Those who are blamed, with the numbers of their lines.

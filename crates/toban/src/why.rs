@@ -64,6 +64,7 @@ pub(crate) struct Judged {
     pub(crate) situation: Situation,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) notes: Vec<Text>,
+    history_from: Option<Time>,
 }
 
 /// Looks at this host as it is now.
@@ -109,7 +110,7 @@ fn judged(mut flow: Flow, at: Time, live: bool) -> Judged {
     let misfits = flow.readers().iter().filter(|r| r.misfits > 0 && r.misfits * 2 > r.lines);
     let misfits: Vec<Text> = misfits.map(crate::flow::Reader::describe).collect();
     notes.extend(misfits.into_iter().filter(|text| !notes.contains(text)).collect::<Vec<_>>());
-    Judged { situation, diagnosis, notes }
+    Judged { situation, diagnosis, notes, history_from: flow.history_from() }
 }
 
 /// `toban why`.
@@ -161,6 +162,7 @@ fn exit_of(verdict: Verdict) -> Exit {
 fn answer_of<'a>(judged: &'a Judged, explain: bool) -> Answer<'a> {
     let mut answer = Answer::new(&judged.situation, judged.diagnosis.verdict, &judged.diagnosis.findings);
     answer.notes = &judged.notes;
+    answer.history_from = judged.history_from;
     answer.explain = explain;
     answer
 }

@@ -155,7 +155,11 @@ fn check(name: &str, log: Log, cause: Option<&str>, named: &[&str]) -> Value {
 fn a_quiet_log_is_quiet() {
     let (mut log, mut draw) = (Log::default(), Draw(seed()));
     people(&mut log, &mut draw, START, START + QUIET_S, Some("10.0.0.9"), 20_000);
-    check("quiet", log, None, &[]);
+    let answer = check("quiet", log, None, &[]);
+    let from: jiff::Timestamp = answer["history_from"].as_str().unwrap().parse().unwrap();
+    assert_eq!(from.as_second(), START as i64);
+    let reach = answer["history_s"].as_f64().unwrap() - QUIET_S as f64;
+    assert!(reach.abs() < 2.0, "{reach}");
 }
 
 #[test]
@@ -414,4 +418,41 @@ fn a_proxy_is_asked_for_by_whole_urls_too() {
         }
     }
     check("absolute", log, Some("open-proxy-abuse"), &["198.51.100.0/24"]);
+}
+
+/// A record of the journal as `journalctl -o export` writes it, with the message counted.
+fn record(at: u64, identifier: &str, message: &str) -> Vec<u8> {
+    let fields = format!("__CURSOR=s=1;i={at}\n__REALTIME_TIMESTAMP={at}000000\n_TRANSPORT=kernel\n");
+    let mut record = format!("{fields}SYSLOG_IDENTIFIER={identifier}\nMESSAGE\n").into_bytes();
+    record.extend((message.len() as u64).to_le_bytes());
+    record.extend(message.as_bytes());
+    record.extend(b"\n\n");
+    record
+}
+
+/// The journal's records end with blank lines, may hold some, and are cut where a log's past is read in pieces.
+#[test]
+fn the_exported_journal_is_read_to_its_records_ends() {
+    let mut journal = Vec::new();
+    // Some pieces' worth.
+    for at in START..START + 600 {
+        for _ in 0..10 {
+            journal.extend(record(at, "kernel", &"nothing\n\nof note\n".repeat(30)));
+        }
+        if at >= START + 500 && at % 10 == 0 {
+            let killed = format!("Out of memory: Killed process {at} (apache2) total-vm:2kB, anon-rss:1kB");
+            journal.extend(record(at, "kernel", &killed));
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.export");
+    std::fs::write(&path, journal).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_toban"))
+        .args(["why", "--json", "--at", &(START + 600).to_string(), "--log", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(answer["findings"][0]["cause"], "memory-exhaustion", "{answer:#}");
+    assert_eq!(answer["findings"][0]["effects"][0]["value"], 10, "{answer:#}");
+    assert_eq!(answer["history_from"], Value::Null);
 }

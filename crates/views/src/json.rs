@@ -65,6 +65,8 @@ struct WhyJson<'a> {
     vitals: Vec<VitalJson<'a>>,
     symptoms: Vec<SymptomJson<'a>>,
     usual_s: Number,
+    history_from: Option<String>,
+    history_s: Option<Number>,
     notes: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<HostJson<'a>>,
@@ -247,6 +249,8 @@ pub fn why(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         vitals: answer.vitals.iter().map(vital).collect(),
         symptoms: answer.symptoms.iter().map(|s| symptom(s, lang, tz)).collect(),
         usual_s: Number(answer.usual_seconds),
+        history_from: answer.history_from.map(|from| rfc3339(from, tz)),
+        history_s: answer.history_from.map(|from| Number(answer.at.since(from).as_secs_f64())),
         notes: answer.notes.iter().map(|note| note.lang(lang)).collect(),
         found: answer.explain.then(|| host(answer.host)),
     })

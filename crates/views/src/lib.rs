@@ -39,6 +39,8 @@ pub struct Answer<'a> {
     pub vitals: &'a [Vital],
     /// How many seconds of usual time the comparison rests on.
     pub usual_seconds: f64,
+    /// The oldest request that was read of; `None` if of none.
+    pub history_from: Option<Time>,
     /// What the reader should know about this answer: that an agent is running, that a log could not be read.
     pub notes: &'a [Text],
     /// Also say what was found on the host (`--explain`).
@@ -57,6 +59,7 @@ impl<'a> Answer<'a> {
             symptoms: &situation.symptoms,
             vitals: &situation.vitals,
             usual_seconds: situation.usual_seconds,
+            history_from: None,
             notes: &[],
             explain: false,
         }

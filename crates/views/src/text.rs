@@ -37,6 +37,8 @@ pub fn why(answer: &Answer<'_>, lang: Lang, tz: &TimeZone, style: Style) -> Stri
             }
         }
     }
+    out.push('\n');
+    page.history(&mut out, answer);
     for note in answer.notes {
         out.push('\n');
         page.paragraph(&mut out, &format!("{}: {}", words::NOTE.lang(lang), note.lang(lang)));
@@ -222,6 +224,19 @@ impl Page<'_> {
         out.push_str(&space);
         out.push_str(&self.style.paint(tone, &right));
         out.push('\n');
+    }
+
+    /// How far back the usual can reach.
+    fn history(&self, out: &mut String, answer: &Answer<'_>) {
+        let Some(from) = answer.history_from else {
+            return self.paragraph(out, words::NO_HISTORY.lang(self.lang));
+        };
+        let (from, back) = (moment(from, self.tz), duration(answer.at.since(from).as_secs_f64(), self.lang));
+        let text = match self.lang {
+            Lang::En => format!("History read back to {from}, {back}."),
+            Lang::Ja => format!("履歴は {from} まで、{back}さかのぼって読みました。"),
+        };
+        self.paragraph(out, &text);
     }
 
     fn section(&self, out: &mut String, title: &str) {

@@ -60,6 +60,7 @@ words! {
     MACHINE: "machine", "マシン";
     BLIND: "Could not look at", "確認できなかったもの";
     NO_SERVICE: "no service that listens was found", "待ち受けているサービスは見つかりませんでした";
+    NO_HISTORY: "No log that tells of requests was read.", "リクエストを記録したログは読んでいません。";
     NO_LIMIT: "no limit found", "上限は不明";
     NO_FORMAT: "format read from its lines", "形式は行の内容から判別";
     NONE: "none", "なし";

@@ -3,7 +3,7 @@
 //! The input is steps of eight bytes. The counts lie within the bounds that they come with, nothing is lost or counted
 //! twice, also when two halves are counted apart, nobody is blamed for another's lines, and memory does not grow.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use toban_detect::{Place, Scan, Watch};
@@ -81,7 +81,7 @@ struct Exact {
     /// Who did what stands at a place.
     clients: Vec<IpAddr>,
     /// Requests of each address.
-    requests: HashMap<IpAddr, u32>,
+    requests: BTreeMap<IpAddr, u32>,
     total: u32,
     with_agent: u32,
 }
@@ -303,7 +303,7 @@ fn holds(prefix: &Prefix, address: IpAddr) -> bool {
 /// Somebody is blamed for what they did themselves.
 fn names(blamed: &Blamed, clients: impl Iterator<Item = IpAddr>) {
     assert!(blamed.first <= blamed.last);
-    let all: HashSet<IpAddr> = blamed.clients.iter().copied().chain(blamed.client).map(canonical).collect();
+    let all: BTreeSet<IpAddr> = blamed.clients.iter().copied().chain(blamed.client).map(canonical).collect();
     assert!(!all.is_empty());
     for client in clients {
         assert!(all.contains(&client), "{client} did what is blamed on {blamed:?}");

@@ -4,7 +4,7 @@
 //! Read as the server reads it: in order, `LoadModule`, `Define` and the `If…` sections taking effect where they
 //! stand. Nothing is executed and nothing is looked up by name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use toban_model::{LogDialect, LogRole, LogSource};
@@ -86,6 +86,14 @@ struct Log {
     vhost: Option<usize>,
 }
 
+/// What a server or virtual host says of its error log.
+#[derive(Default)]
+struct ErrorLog {
+    /// `Some(None)`: to what is not a file.
+    path: Option<Option<PathBuf>>,
+    format: Option<String>,
+}
+
 struct Reader<'a> {
     files: Files<'a>,
     config: ServerConfig,
@@ -100,6 +108,8 @@ struct Reader<'a> {
     formats: HashMap<String, String>,
     transfer_format: String,
     logs: Vec<Log>,
+    /// By virtual host; that of the server itself is the first.
+    error_logs: BTreeMap<Option<usize>, ErrorLog>,
     remoteip: HashSet<Option<usize>>,
     numbers: HashMap<&'static str, (u32, PathBuf)>,
     mpm: Option<&'static str>,
@@ -132,6 +142,7 @@ impl<'a> Reader<'a> {
             formats: HashMap::from([("common".to_owned(), COMMON.to_owned())]),
             transfer_format: COMMON.to_owned(),
             logs: Vec::new(),
+            error_logs: BTreeMap::new(),
             remoteip: HashSet::new(),
             numbers: HashMap::new(),
             mpm: None,
@@ -286,9 +297,12 @@ impl<'a> Reader<'a> {
             }
             "transferlog" => self.access_log(first, self.transfer_format.clone(), file),
             "errorlog" => {
-                if let Some(path) = self.log_path(first, file) {
-                    self.config.error_log(path, LogDialect::Apache);
-                }
+                let path = self.log_path(first, file);
+                self.error_logs.entry(self.vhost()).or_default().path = Some(path);
+            }
+            // Of two arguments the first is `connection` or `request`: what is said once for each, on a line of its own.
+            "errorlogformat" if arguments.len() == 1 => {
+                self.error_logs.entry(self.vhost()).or_default().format = Some(first.to_owned());
             }
             "maxrequestworkers" | "maxclients" => self.number("MaxRequestWorkers", first, file),
             "serverlimit" => self.number("ServerLimit", first, file),
@@ -456,6 +470,21 @@ impl<'a> Reader<'a> {
                 dialect: LogDialect::Apache,
                 format: Some(format),
                 remoteip,
+            });
+        }
+        let error_logs = std::mem::take(&mut self.error_logs);
+        let server = error_logs.get(&None);
+        for log in error_logs.values() {
+            // What a virtual host does not say is as the server's.
+            let path = log.path.as_ref().or_else(|| server?.path.as_ref()).cloned().flatten();
+            let format = log.format.as_ref().or_else(|| server?.format.as_ref()).cloned();
+            let Some(path) = path else { continue };
+            self.config.log(LogSource {
+                path,
+                role: LogRole::Error,
+                dialect: LogDialect::Apache,
+                format,
+                remoteip: false,
             });
         }
         let get = |key: &str| self.numbers.get(key).map(|(number, _)| *number);
@@ -678,6 +707,45 @@ Include conf.d
         assert_eq!(config.backends, ["127.0.0.1:9000", "10.0.0.9:8080", "10.0.0.9:8081", "10.0.0.10:8009"]);
         let notes = config.notes.join("\n");
         for part in ["rotatelogs", "syslog:local1", "includes itself", "lb.example", "${NOWHERE}"] {
+            assert!(notes.contains(part), "{part} in {notes}");
+        }
+    }
+
+    #[test]
+    fn error_logs_in_the_formats_of_their_hosts() {
+        let main = r#"
+<VirtualHost *:80>
+  ErrorLog /var/log/a.log
+</VirtualHost>
+<VirtualHost *:81>
+  ErrorLogFormat "[%t] [%l] %a b \"%{User-Agent}i\": %M"
+  ErrorLog /var/log/b.log
+</VirtualHost>
+<VirtualHost *:82>
+  ErrorLogFormat "[%t] c %M"
+</VirtualHost>
+<VirtualHost *:83>
+  ErrorLog syslog
+</VirtualHost>
+ErrorLog /var/log/never.log
+ErrorLog /var/log/error.log
+ErrorLogFormat request "[%{uc}t] [R:%L] UA:'%+{User-Agent}i'"
+ErrorLogFormat "[%{cu}t] [%-m:%l] [pid %P] %M"
+"#;
+        let config = read_tree(&[("/etc/apache2/apache2.conf", main)], &debian());
+        let logs: Vec<_> =
+            config.logs.iter().map(|l| (l.path.to_str().unwrap(), l.format.as_deref().unwrap())).collect();
+        assert_eq!(
+            logs,
+            [
+                ("/var/log/error.log", "[%{cu}t] [%-m:%l] [pid %P] %M"),
+                ("/var/log/a.log", "[%{cu}t] [%-m:%l] [pid %P] %M"),
+                ("/var/log/b.log", r#"[%t] [%l] %a b "%{User-Agent}i": %M"#),
+            ]
+        );
+        assert!(config.logs.iter().all(|log| log.role == LogRole::Error));
+        let notes = config.notes.join("\n");
+        for part in ["/var/log/error.log: written in two formats", "\"syslog\" is not a file"] {
             assert!(notes.contains(part), "{part} in {notes}");
         }
     }

@@ -322,13 +322,24 @@ impl Reading<'_> {
                     self.progress.done.fetch_add(to - from, Ordering::Relaxed);
                 }
                 Work::Lines { index, file, from, to } => {
-                    let lines = usize::try_from(to - from).unwrap_or(0).min(buffer.len());
-                    match file.read_exact_at(&mut buffer[..lines], from) {
-                        Ok(()) => {
-                            self.progress.done.fetch_add(to - from, Ordering::Relaxed);
-                            let _the_queue_knows = hand(index, from, &buffer[..lines]);
+                    let (mut at, mut begun) = (from, 0);
+                    while at < to {
+                        let left = usize::try_from(to - at).unwrap_or(usize::MAX);
+                        let filled = begun + left.min(limits::HISTORY_READ_BYTES).min(buffer.len() - begun);
+                        if let Err(error) = file.read_exact_at(&mut buffer[begun..filled], at) {
+                            self.queue.failed(index, at - begun as u64, to, &error);
+                            break;
                         }
-                        Err(error) => self.queue.failed(index, from, to, &error),
+                        let starts = at - begun as u64;
+                        at += (filled - begun) as u64;
+                        self.progress.done.fetch_add((filled - begun) as u64, Ordering::Relaxed);
+                        let newline = memchr::memrchr(b'\n', &buffer[..filled]);
+                        let whole = if at == to { filled } else { newline.map_or(0, |end| end + 1) };
+                        if whole > 0 && hand(index, starts, &buffer[..whole]).is_break() {
+                            break;
+                        }
+                        buffer.copy_within(whole..filled, 0);
+                        begun = filled - whole;
                     }
                 }
                 Work::Archive(archive) => {

@@ -14,7 +14,7 @@ use super::{Part, Stop};
 use crate::limits;
 
 /// Bytes looked through at once for the end of a line.
-const BLOCK_BYTES: usize = 2 << 10;
+const BLOCK_BYTES: usize = 16 << 10;
 
 /// A piece of work.
 pub(super) enum Work<'a> {

@@ -4,11 +4,10 @@
 //! combination of some of them, as in a data cube; one of which nearly all belongs to a narrower one says nothing more
 //! and is left out.
 
-use std::collections::HashMap;
-
 use toban_model::Combined;
 
 use super::{ANY, Bits, Census, Combination, METHODS, NOBODY, NameId, SOMEBODY, address};
+use crate::tables::HashMap;
 
 /// One is told by a narrower one that has this part of it, in percent.
 const NEARLY_ALL: u64 = 95;
@@ -74,9 +73,9 @@ impl Attributes {
 impl Census {
     /// All combinations of two and more attributes, each with all requests that it fits.
     pub(super) fn combined(&self) -> Vec<Combined> {
-        let mut sums: HashMap<Attributes, u32> = HashMap::new();
+        let mut sums: HashMap<Attributes, u32> = HashMap::default();
         // What an attribute has in all cells. Requests that came before it was heavy stand elsewhere.
-        let mut seen: HashMap<Attributes, u32> = HashMap::new();
+        let mut seen: HashMap<Attributes, u32> = HashMap::default();
         for cell in self.combinations.iter() {
             let attributes = Attributes::of(&cell.key);
             for alone in attributes.alone().into_iter().flatten() {
@@ -86,7 +85,7 @@ impl Census {
                 *sums.entry(kept).or_default() += cell.tally.requests;
             }
         }
-        let mut told: HashMap<Attributes, u32> = HashMap::new();
+        let mut told: HashMap<Attributes, u32> = HashMap::default();
         for (attributes, requests) in &sums {
             for wider in attributes.wider() {
                 let narrower = told.entry(wider).or_default();

@@ -11,8 +11,9 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use crate::tables::Scatter;
 
 /// What is summed up for a key.
 pub(crate) trait Tally: Copy + Default {
@@ -33,7 +34,7 @@ pub(crate) struct Counted<K, T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Frequent<K, T> {
     table: HashTable<Counted<K, T>>,
-    hasher: RandomState,
+    hasher: Scatter,
     max: usize,
     floor: u32,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Frequent<K, T> {
 impl<K: Copy + Eq + Hash, T: Tally> Frequent<K, T> {
     /// A table of at most `max` keys.
     pub(crate) fn new(max: usize) -> Self {
-        Frequent { table: HashTable::new(), hasher: RandomState::default(), max, floor: 0 }
+        Frequent { table: HashTable::new(), hasher: Scatter::default(), max, floor: 0 }
     }
 
     /// The entry of a key, which comes in if it is not there.

@@ -9,8 +9,9 @@
 use std::hash::BuildHasher;
 use std::sync::{Arc, LazyLock};
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use crate::tables::Scatter;
 
 /// A number that stands for a name in one [`Names`], until its next purge.
 pub(crate) type NameId = u32;
@@ -44,7 +45,7 @@ struct Template {
 
 /// One for the whole process, so that what was hashed for one use need not be hashed again for another. Nobody outside
 /// knows it.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+static HASHER: LazyLock<Scatter> = LazyLock::new(Scatter::default);
 
 /// The hash of a raw path or agent.
 #[inline]
@@ -72,7 +73,7 @@ pub(crate) struct Names {
     /// All texts, ASCII.
     texts: Vec<u8>,
     index: HashTable<NameId>,
-    hasher: RandomState,
+    hasher: Scatter,
     /// The names of raw paths, by their hash.
     raws: HashTable<(Hash, NameId)>,
     /// The names of what is one of many, by the hash of the raw path in front of it.

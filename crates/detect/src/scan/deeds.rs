@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use memchr::memmem;
 use toban_model::Time;
 use toban_model::event::{Act, Event, Offence, Request};
@@ -11,12 +9,15 @@ use toban_model::event::{Act, Event, Offence, Request};
 use super::Place;
 use crate::census::{Bits, Tally, bits};
 use crate::offence::{Login, is_call, is_miss, is_probed, login, offence};
+use crate::tables::{HashMap, HashSet};
 
 /// Places that are told of one who is blamed.
 pub(super) const LINES_MAX: usize = 1000;
 /// Places that are held of all together, 24 bytes each: 12 MiB. When a great many are at it, fewer of each are held.
 const MARKS_MAX: usize = 1 << 19;
 const MARKS_OF_ONE_MIN: usize = 16;
+/// Accounts that are told apart, 8 bytes each: 0.5 MiB.
+const LIVE_MAX: usize = 1 << 16;
 
 /// Something that counts against a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +31,7 @@ pub(super) enum Deed {
     Relay,
     /// A look for a weakness, or for whether something is there at all.
     Probe,
-    /// Not the service's protocol.
+    /// A connection that came to nothing, or spoke another protocol.
     Garbage,
     /// A page that is not there, and that no link led to.
     Miss,
@@ -56,6 +57,9 @@ pub(super) type What = u32;
 pub(super) const UNSAID: What = 0;
 /// There is only one thing that it can have been about.
 pub(super) const ONE: What = 1;
+
+/// Where a password was tried, the path of a form, as a hash.
+pub(super) type Door = u16;
 
 fn what(name: &[u8]) -> What {
     use std::hash::BuildHasher as _;
@@ -86,6 +90,7 @@ pub(super) struct Told<'a> {
     pub(super) way: Way,
     pub(super) deed: Option<Deed>,
     pub(super) what: What,
+    pub(super) door: Door,
     pub(super) times: u32,
     pub(super) login: bool,
 }
@@ -108,21 +113,24 @@ pub(super) fn told<'a>(event: &Event<'a>) -> Option<Told<'a>> {
                 deed: Some(deed),
                 what: match deed {
                     Deed::Guess => error.account.map_or(UNSAID, what),
-                    _ => what(error.text),
+                    _ => what(asked(error.text)),
                 },
+                door: 0,
                 times: 1,
                 login: false,
             })
         }
         Event::Service(said) => {
-            let deed = match said.act {
-                Act::Offence(offence) => Some(Deed::of(offence)),
+            let offence = match said.act {
+                Act::Offence(offence) => Some(offence),
                 Act::LoggedIn => None,
                 Act::Other => return None,
             };
-            let about = match deed {
-                Some(Deed::Relay | Deed::Probe) => recipient(said.text),
-                _ => said.account,
+            let to = recipient(said.text);
+            let (deed, about) = match offence.map(Deed::of) {
+                Some(Deed::Probe | Deed::Garbage) if to.is_none() => (Some(Deed::Garbage), words(said.text)),
+                Some(deed @ (Deed::Relay | Deed::Probe)) => (Some(deed), to),
+                deed => (deed, said.account),
             };
             Some(Told {
                 client: said.client?,
@@ -131,6 +139,7 @@ pub(super) fn told<'a>(event: &Event<'a>) -> Option<Told<'a>> {
                 way: Way::Logins,
                 deed,
                 what: about.map_or(UNSAID, what),
+                door: 0,
                 times: said.times,
                 login: deed.is_none(),
             })
@@ -160,6 +169,7 @@ pub(super) fn told_of_request<'a>(request: &Request<'_>, passes_on: bool) -> Opt
         way: Way::Requests,
         deed,
         what: about,
+        door: if deed == Some(Deed::Guess) { what(request.path) as Door } else { 0 },
         times: 1,
         login,
     })
@@ -174,6 +184,19 @@ fn about(request: &Request<'_>, offence: Offence) -> What {
         (Offence::RelayAttempt | Offence::Probe, _) => what(crate::offence::authority_or_path(request.path)),
         _ => UNSAID,
     }
+}
+
+/// What nginx says was asked for, or the whole complaint but for where its client came from.
+fn asked(text: &[u8]) -> &[u8] {
+    let text = memmem::find(text, b", request: \"").map_or(text, |at| &text[at..]);
+    let ends = [memmem::find(text, b", host: "), memmem::find(text, b", referer: ")];
+    &text[..ends.into_iter().flatten().min().unwrap_or(text.len())]
+}
+
+/// What kind of a message this is.
+fn words(text: &[u8]) -> Option<&[u8]> {
+    const KIND_BYTES: usize = 8;
+    Some(&text[..text.len().min(KIND_BYTES)])
 }
 
 /// Whom a mail was for.
@@ -281,6 +304,26 @@ impl Accounts {
     }
 }
 
+/// The accounts with which anybody logged in, at whatever service. Where there are too many to be told apart, all are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live(HashSet<What>);
+
+impl Live {
+    pub(super) fn add(&mut self, account: What) {
+        if account != UNSAID && self.0.len() < LIVE_MAX {
+            self.0.insert(account);
+        }
+    }
+
+    pub(super) fn has(&self, account: What) -> bool {
+        self.0.len() >= LIVE_MAX || self.0.contains(&account)
+    }
+
+    pub(super) fn absorb(&mut self, other: Live) {
+        other.0.into_iter().for_each(|account| self.add(account));
+    }
+}
+
 /// A line that counts against somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -289,6 +332,7 @@ pub(super) struct Mark {
     /// Seconds since the epoch.
     pub(super) at: u32,
     pub(super) what: What,
+    pub(super) door: Door,
     pub(super) times: u16,
 }
 
@@ -301,7 +345,7 @@ impl Mark {
 /// The first lines of everybody. Parts of a log come in any order, so what is first is known only at the end.
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
-    of: HashMap<(Who, Deed), Vec<Mark>, RandomState>,
+    of: HashMap<(Who, Deed), Vec<Mark>>,
     held: usize,
     of_one_max: usize,
 }
@@ -321,6 +365,7 @@ impl Marks {
             file,
             at: u32::try_from(told.time.as_secs()).unwrap_or_default(),
             what: told.what,
+            door: told.door,
             times: u16::try_from(told.times).unwrap_or(u16::MAX),
         };
         let marks = self.of.entry((who, deed)).or_default();
@@ -367,6 +412,11 @@ impl Marks {
         if self.held > MARKS_MAX {
             self.thin();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// The first lines of one with such a deed, in order.

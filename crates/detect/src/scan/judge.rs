@@ -7,17 +7,22 @@
 //! First everybody is judged alone, then those of one network together, then all who guess at the same accounts. Who
 //! was named is left out of what follows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use super::deeds::{Accounts, Deed, ONE, UNSAID, Way, What};
+use toban_model::Prefix;
+
+use super::deeds::{Deed, Door, Live, ONE, UNSAID, Way, What};
 use super::story::{Steps, Story, WINDOW_S};
 use crate::census::{Bits, address};
+use crate::tables::HashMap;
 
 /// What one is blamed for: the cause, and the deeds that count.
 pub(super) type Cause = (&'static str, &'static [Deed]);
 
-/// Wrong passwords within ten minutes: nobody types so many, and two in a minute no program tries that has a wrong one.
-const GUESSES_MIN: u32 = 10;
+/// Wrong passwords within ten minutes: nobody types so many, of which sshd tells some twice, and two in a minute no
+/// program tries that has a wrong one.
+const GUESSES_MIN: u32 = 12;
 const PROGRAM_GUESSES_MIN: u32 = 20;
 /// Guesses within ten minutes, or at any time, at different accounts: nobody has forgotten three names.
 const NAMES_MIN: usize = 3;
@@ -25,7 +30,8 @@ const NAMED_GUESSES_MIN: u32 = 5;
 const SLOW_GUESSES_MIN: u32 = 10;
 /// Forms that were filled in wrongly, by one who does little else and was never let in.
 const SLOW_FORMS_MIN: u32 = 30;
-/// So many failures are forgiven to who logs in, or three for each account, and so many of one account.
+/// Fewer failures than this are forgiven to who logs in, or three for each account that does; fewer than
+/// [`GUESSES_MIN`] if they were for several others.
 const FORGIVEN: u32 = 20;
 const FORGIVEN_EACH: u32 = 3;
 /// Procedures called within ten minutes: an app that is opened calls some twenty. Beyond one a second it is a flood.
@@ -53,14 +59,18 @@ const PART_MIN: u32 = 10;
 /// Clients of one network that are judged together.
 const NEIGHBOURS_MIN: usize = 4;
 const NEIGHBOURS_V6_MIN: usize = 2;
-/// Clients with some guesses each, in different /16 (IPv6: /32), at accounts that so many guess at. A phone with a wrong
-/// password has many addresses, of few networks.
+/// Who guesses a little each, from so many different /16 (IPv6: /32). A phone with a wrong password has many addresses,
+/// of few networks.
 const SPREAD_MIN: usize = 20;
 const SPREAD_NETWORKS_MIN: usize = 8;
-const ACCOUNT_CLIENTS_MIN: u32 = 8;
-/// The same at a form, which does not say the account: and so many for each who was let in.
-const SPREAD_FORMS_MIN: usize = 50;
-const SPREAD_FORMS_EACH: usize = 4;
+/// An account that so many clients guess at; and one that nobody has and that is guessed at from so many networks is on
+/// a list: people slip, but not alike.
+const SHARED_MIN: usize = 8;
+const LISTED_NETWORKS_MIN: usize = 3;
+/// The same where the account is not said: so many who do hardly anything else, and more than failed as they did but were
+/// let in. Of those who have forgotten their password some give up, but most do not.
+const SPREAD_UNSAID_MIN: usize = 50;
+const SPREAD_UNSAID_PART: u32 = 75;
 
 /// Whether few guesses at several accounts are enough.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,38 +99,52 @@ const RULES: [Rule; 4] = [
     },
 ];
 
-/// Accounts of a service that many guess at.
-#[derive(Default)]
-struct Prey {
-    clients: HashMap<What, u32>,
-    /// Accounts that somebody has.
-    live: Accounts,
+/// The accounts of a service that those guess at who were never let in.
+struct Prey<'a> {
+    /// By how many clients, and from how many networks.
+    guessed: HashMap<What, (usize, usize)>,
+    live: &'a Live,
 }
 
-impl Prey {
-    fn of(stories: &[Story]) -> Prey {
-        let mut prey = Prey::default();
-        for story in stories {
-            prey.live.merge(story.own);
-            if story.logins == 0 {
-                let accounts: BTreeSet<What> =
-                    story.marks(Deed::Guess).iter().map(|mark| mark.what).collect();
-                for account in accounts.into_iter().filter(|account| *account != UNSAID) {
-                    *prey.clients.entry(account).or_default() += 1;
-                }
+impl<'a> Prey<'a> {
+    fn of<'s>(stories: impl IntoIterator<Item = &'s Story>, live: &'a Live) -> Prey<'a> {
+        let mut by_account: HashMap<What, (usize, BTreeSet<Option<Prefix>>)> = HashMap::default();
+        for story in stories.into_iter().filter(|story| story.logins == 0) {
+            for account in story.accounts() {
+                let (clients, networks) = by_account.entry(account).or_default();
+                *clients += 1;
+                networks.insert(story.wide_network());
             }
         }
-        prey
+        let count = |(account, (clients, networks)): (What, (usize, BTreeSet<_>))| {
+            (account, (clients, networks.len()))
+        };
+        Prey { guessed: by_account.into_iter().map(count).collect(), live }
     }
 
-    fn has(&self, account: What) -> bool {
-        self.clients.get(&account).is_some_and(|clients| *clients >= ACCOUNT_CLIENTS_MIN)
+    fn networks(&self, account: What) -> usize {
+        self.guessed.get(&account).map_or(0, |(_, networks)| *networks)
+    }
+
+    /// Many guess at it.
+    fn is_shared(&self, account: What) -> bool {
+        self.guessed.get(&account).is_some_and(|(clients, _)| *clients >= SHARED_MIN)
+    }
+
+    /// It is guessed at from everywhere.
+    fn is_hunted(&self, account: What) -> bool {
+        self.networks(account) >= SPREAD_NETWORKS_MIN
+    }
+
+    /// Nobody has it, and yet it is guessed at from several places.
+    fn is_listed(&self, account: What) -> bool {
+        !self.live.has(account) && self.networks(account) >= LISTED_NETWORKS_MIN
     }
 }
 
 /// Who is blamed among those who did something to a service.
-pub(super) fn judge(stories: &[Story]) -> Vec<(Story, Cause)> {
-    let prey = Prey::of(stories);
+pub(super) fn judge(stories: &[Story], live: &Live) -> Vec<(Story, Cause)> {
+    let prey = Prey::of(stories, live);
     let mut blamed: Vec<(Story, Cause)> = Vec::new();
     for rule in &RULES {
         let mut left: Vec<&Story> = stories.iter().collect();
@@ -136,7 +160,7 @@ pub(super) fn judge(stories: &[Story]) -> Vec<(Story, Cause)> {
         alone(&mut left, Bar::Usual);
         let mut together = neighbours(&mut left, rule, &prey);
         if rule.spreads {
-            together.extend(everywhere(&mut left, stories, &prey));
+            together.extend(everywhere(&mut left, stories, live));
         }
         alone(&mut left, Bar::Low);
         blamed.extend(together);
@@ -147,68 +171,98 @@ pub(super) fn judge(stories: &[Story]) -> Vec<(Story, Cause)> {
 /// Those who together did what one of them is not blamed for, by network.
 fn neighbours(left: &mut Vec<&Story>, rule: &Rule, prey: &Prey) -> Vec<(Story, Cause)> {
     let mut networks: BTreeMap<_, Vec<&Story>> = BTreeMap::new();
-    for story in left.iter().filter(|story| story.logins == 0 && (rule.may_belong)(story, prey)) {
+    for story in left.iter().filter(|story| story.logins == 0) {
         networks.entry(story.network()).or_default().push(story);
     }
     let mut found = Vec::new();
     for (network, stories) in networks {
         let is_v6 = network.is_some_and(|network| network.addr().is_ipv6());
-        if stories.len() < if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN } {
+        let several = if is_v6 { NEIGHBOURS_V6_MIN } else { NEIGHBOURS_MIN };
+        let sure: Vec<&Story> =
+            stories.iter().copied().filter(|story| (rule.may_belong)(story, prey)).collect();
+        let Some(together) = Story::together(sure.iter().copied()).filter(|_| sure.len() >= several) else {
             continue;
-        }
-        let Some(story) = Story::together(stories) else { continue };
-        if let Some((cause, deeds)) = (rule.judge)(&story, Bar::Usual, prey) {
-            left.retain(|other| !story.clients.contains(&other.clients[0]));
-            let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
-            found.push((story, (cause, deeds)));
-        }
+        };
+        let Some((cause, deeds)) = (rule.judge)(&together, Bar::Usual, prey) else { continue };
+        // And who did nothing but what these did.
+        let tried = together.whats(deeds);
+        let same = |story: &&Story| {
+            let whats = story.whats(deeds);
+            (rule.may_belong)(story, prey) || !whats.is_empty() && whats.is_subset(&tried)
+        };
+        let Some(story) = Story::together(stories.into_iter().filter(same)) else { continue };
+        left.retain(|other| story.clients.binary_search(&other.clients[0]).is_err());
+        let cause = if cause == "credential-attack" { "distributed-credential-attack" } else { cause };
+        found.push((story, (cause, deeds)));
     }
     found
 }
 
-/// Those who guess a little each, from everywhere, at the same accounts.
-fn everywhere(left: &mut Vec<&Story>, all: &[Story], prey: &Prey) -> Option<(Story, Cause)> {
-    let guessers: Vec<&Story> = left.iter().copied().filter(|story| story.logins == 0).collect();
-    let at_prey = |story: &&Story| {
-        let marks = story.marks(Deed::Guess);
-        // One wrong password for an account that somebody has is that somebody's mistake.
-        let enough = |what| !prey.live.has(what) || marks.len() > 1;
-        !marks.is_empty() && marks.iter().all(|mark| prey.has(mark.what) && enough(mark.what))
-    };
-    let at_forms = |story: &&Story| {
-        let marks = story.marks(Deed::Guess);
-        story.is_web()
-            && marks.len() > 1
-            && marks.iter().all(|mark| mark.what == UNSAID)
-            && story.is_mostly(Deed::Guess)
-    };
-    let let_in = all.iter().filter(|story| story.logins > 0).count();
-    let named: Vec<&Story> = guessers.iter().copied().filter(at_prey).collect();
-    let unnamed: Vec<&Story> = guessers.iter().copied().filter(at_forms).collect();
-    let crowd = if named.len() >= SPREAD_MIN {
-        named
-    } else if unnamed.len() >= SPREAD_FORMS_MIN.max(SPREAD_FORMS_EACH * let_in) {
-        unnamed
-    } else {
-        return None;
-    };
-    let networks: BTreeSet<_> =
-        crowd.iter().map(|story| toban_model::prefix_of(address(story.clients[0]), 16, 32)).collect();
-    if networks.len() < SPREAD_NETWORKS_MIN {
-        return None;
+/// Those who guess a little each, from everywhere: at the same accounts, or where it is not said at which.
+fn everywhere(left: &mut Vec<&Story>, all: &[Story], live: &Live) -> Vec<(Story, Cause)> {
+    // Who was named already says nothing of those who are left.
+    let prey = Prey::of(left.iter().copied(), live);
+    let strangers = || left.iter().copied().filter(|story| story.logins == 0);
+    let named: Vec<&Story> = strangers().filter(|story| guesses_as_many_do(story, &prey)).collect();
+    let mut crowds = vec![(named, SPREAD_MIN)];
+    // By where they guess.
+    let mut unsaid: BTreeMap<Door, Vec<&Story>> = BTreeMap::new();
+    for story in strangers().filter(|story| guesses_unsaid(story)) {
+        unsaid.entry(story.door()).or_default().push(story);
     }
-    let story = Story::together(crowd)?;
-    left.retain(|other| story.clients.binary_search(&other.clients[0]).is_err());
-    Some((story, ("distributed-credential-attack", &[Deed::Guess])))
+    unsaid.retain(|_, crowd| crowd.len() >= SPREAD_UNSAID_MIN);
+    crowds.extend(unsaid.into_iter().map(|(door, crowd)| {
+        let like_them = |story: &&Story| {
+            let times = story.marks(Deed::Guess).iter().filter(|mark| mark.door == door).count();
+            story.logins > 0 && (times > 1 || story.way == Way::Logins)
+        };
+        let let_in = all.iter().filter(like_them).count();
+        (crowd, let_in + 1)
+    }));
+    let mut found = Vec::new();
+    for (crowd, least) in crowds {
+        let networks: BTreeSet<_> = crowd.iter().map(|story| story.wide_network()).collect();
+        if crowd.len() < least || networks.len() < SPREAD_NETWORKS_MIN {
+            continue;
+        }
+        let Some(story) = Story::together(crowd) else { continue };
+        left.retain(|other| story.clients.binary_search(&other.clients[0]).is_err());
+        found.push((story, ("distributed-credential-attack", &[Deed::Guess][..])));
+    }
+    found
+}
+
+/// Guesses at nothing but what many others guess at, and not as a machine does that has an old password.
+fn guesses_as_many_do(story: &Story, prey: &Prey) -> bool {
+    let (marks, accounts) = (story.marks(Deed::Guess), story.accounts());
+    if marks.iter().any(|mark| mark.what <= ONE) || Steps::new(marks).are_by_the_clock() {
+        return false;
+    }
+    // One wrong password for an account that somebody has is that somebody's mistake.
+    let is_hunted =
+        |account: &What| prey.is_hunted(*account) && (marks.len() > 1 || !prey.live.has(*account));
+    let is_listed = |account: &What| accounts.len() > 1 && prey.is_listed(*account);
+    !accounts.is_empty() && accounts.iter().all(|account| is_hunted(account) || is_listed(account))
+}
+
+/// Does little but guess, and it is not said at which account.
+fn guesses_unsaid(story: &Story) -> bool {
+    let marks = story.marks(Deed::Guess);
+    story.way != Way::Errors
+        && marks.len() > 1
+        && marks.iter().all(|mark| mark.what <= ONE)
+        && story.is_part(story.times(Deed::Guess), SPREAD_UNSAID_PART)
+        && !Steps::new(marks).are_by_the_clock()
 }
 
 /// A few guesses by one who has no account here that anybody knows of.
 fn guesses_without_business(story: &Story, prey: &Prey) -> bool {
-    let marks = story.marks(Deed::Guess);
-    let named = Steps::new(marks).things();
-    named > 1
-        || marks.iter().any(|mark| prey.has(mark.what))
-        || named == 0 && marks.len() > 1 && story.is_mostly(Deed::Guess)
+    let (marks, accounts) = (story.marks(Deed::Guess), story.accounts());
+    // The programs of a provider's customers may all fail at once.
+    let at_forms = marks.iter().all(|mark| mark.what == UNSAID);
+    accounts.len() > 1
+        || accounts.iter().any(|account| prey.is_shared(*account))
+        || at_forms && marks.len() > 1 && story.is_mostly(Deed::Guess)
 }
 
 fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
@@ -218,40 +272,59 @@ fn guesses(story: &Story, bar: Bar, prey: &Prey) -> Option<Cause> {
         return None;
     }
     let marks = story.marks(Deed::Guess);
-    let steps = Steps::new(marks.iter().filter(|mark| !is_forgiven(story, mark.what)));
+    let forgiven = forgiven(story, prey);
+    let steps = Steps::new(marks.iter().filter(|mark| !forgiven.contains(&mark.what)));
+    if steps.len() == 0 {
+        return None;
+    }
     let names = steps.things();
     if story.logins > 0 {
         let own = if names > 0 { story.own.count() } else { story.logins };
         let strange = if names > 0 { steps.total() } else { times };
-        if strange < FORGIVEN.max(own.saturating_mul(FORGIVEN_EACH)) {
+        let least = if names >= NAMES_MIN { GUESSES_MIN } else { FORGIVEN };
+        if strange < least.max(own.saturating_mul(FORGIVEN_EACH)) {
             return None;
         }
     }
     let quick = steps.most(WINDOW_S);
+    // Of those who did right a log of complaints says nothing: behind an address there may be many people.
+    let many = story.way == Way::Errors && names >= NAMES_MIN;
     let several = names >= NAMES_MIN
-        && match story.way {
-            // Of those who did right a log of complaints says nothing: behind an address there may be many people.
-            Way::Errors => quick >= GUESSES_MIN,
-            _ if bar == Bar::Low => quick >= NAMED_GUESSES_MIN,
-            _ => quick >= GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN,
-        };
+        && !many
+        && (bar == Bar::Low && quick >= NAMED_GUESSES_MIN || steps.total() >= SLOW_GUESSES_MIN);
     // Guesses at one account that nobody has and many guess at.
     let hunts = names > 0
         && steps.total() >= PROGRAM_GUESSES_MIN
-        && marks.iter().all(|mark| prey.has(mark.what) && !prey.live.has(mark.what));
-    let forms = names == 0 && story.is_web() && times >= SLOW_FORMS_MIN && story.is_mostly(Deed::Guess);
+        && marks.iter().all(|mark| prey.is_hunted(mark.what) && !prey.live.has(mark.what));
+    let forms = names == 0
+        && forgiven.is_empty()
+        && story.is_web()
+        && times >= SLOW_FORMS_MIN
+        && story.is_mostly(Deed::Guess);
     // Of a program's interface it is not known whether it was one account.
     let typed = marks.iter().any(|mark| mark.what != ONE);
     let one = forms
         || typed && quick >= PROGRAM_GUESSES_MIN
-        || (quick >= GUESSES_MIN || hunts) && !steps.are_by_the_clock();
+        || (quick >= GUESSES_MIN && !many || hunts) && !steps.are_by_the_clock();
     if several || one { BLAME } else { None }
 }
 
-/// A wrong password for one's own account.
-fn is_forgiven(story: &Story, account: What) -> bool {
-    story.own.has(account)
-        && story.marks(Deed::Guess).iter().filter(|mark| mark.what == account).count() <= FORGIVEN as usize
+/// The accounts whose wrong passwords are no guesses: one's own, unless it was only the last of those that were tried;
+/// and one that somebody has, where a machine has its old password.
+fn forgiven(story: &Story, prey: &Prey) -> BTreeSet<What> {
+    let all = story.steps(&[Deed::Guess]);
+    let found = story.own.count() == 1
+        && all.things() >= NAMES_MIN
+        && all.total() >= FORGIVEN
+        && all.most(WINDOW_S) >= GUESSES_MIN;
+    let is_forgiven = |account: &What| {
+        let steps = Steps::new(story.marks(Deed::Guess).iter().filter(|mark| mark.what == *account));
+        let own = story.own.has(*account) && steps.len() < FORGIVEN as usize;
+        let old =
+            prey.live.has(*account) && steps.most(WINDOW_S) < PROGRAM_GUESSES_MIN && steps.are_by_the_clock();
+        own && !found || old
+    };
+    story.accounts().into_iter().filter(is_forgiven).collect()
 }
 
 fn calls(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
@@ -290,11 +363,8 @@ fn probes(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
         (steps.most(WINDOW_S) >= PROBES_MIN || steps.total() >= SLOW_PROBES_MIN) && !steps.are_by_the_clock()
     };
     if story.way == Way::Logins {
-        let mailboxes = Steps::new(story.marks(Deed::Probe).iter().filter(|mark| mark.what != UNSAID));
-        let nothing = story.marks(Deed::Probe).iter().filter(|mark| mark.what == UNSAID);
-        let knocks = Steps::new(nothing.chain(story.marks(Deed::Garbage)));
-        return (is_garbage(&knocks) || mailboxes.most(WINDOW_S) >= MAILBOXES_MIN)
-            .then_some(("scanner", DEEDS));
+        let harvest = story.steps(&[Deed::Probe]).most(WINDOW_S) >= MAILBOXES_MIN;
+        return (is_garbage(&garbage) || harvest).then_some(("scanner", DEEDS));
     }
     let misses = story.times(Deed::Miss);
     let all = probes + garbage.total() + misses;
@@ -318,6 +388,6 @@ fn probes(story: &Story, _: Bar, _: &Prey) -> Option<Cause> {
 }
 
 /// The clients of a verdict, in order.
-pub(super) fn clients(story: &Story) -> impl Iterator<Item = std::net::IpAddr> {
+pub(super) fn clients(story: &Story) -> impl Iterator<Item = IpAddr> {
     story.clients.iter().map(|bits: &Bits| address(*bits))
 }

@@ -8,6 +8,8 @@ mod deeds;
 mod floods;
 mod judge;
 mod story;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +19,7 @@ use toban_model::event::{Event, Request};
 use toban_model::{Blamed, Prefix, Time, canonical, is_private, prefix_of, same_family_contains};
 
 use crate::census::{Bits, Census, Frequent, address, bits, hash_of};
-use deeds::{Deeds, LINES_MAX, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
+use deeds::{Accounts, Deeds, LINES_MAX, Live, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
 pub use floods::Again;
 use floods::{Bursts, Flood, Suspect};
 use story::Story;
@@ -59,6 +61,7 @@ pub struct Scan {
     services: Vec<Service>,
     deeds: Frequent<Who, Deeds>,
     marks: Marks,
+    live: Live,
     bursts: Bursts,
     proxies: BTreeSet<Bits>,
 }
@@ -73,6 +76,7 @@ impl Scan {
             services: vec![named(Way::Requests), named(Way::Errors)],
             deeds: Frequent::new(CLIENTS_MAX),
             marks: Marks::default(),
+            live: Live::default(),
             bursts: Bursts::default(),
             proxies: BTreeSet::new(),
         }
@@ -113,6 +117,9 @@ impl Scan {
         let who = Who::new(told.client, service);
         self.deeds.entry(who).tally.add(told);
         self.marks.add(who, told, place);
+        if told.login {
+            self.live.add(told.what);
+        }
         self.bound();
     }
 
@@ -152,6 +159,7 @@ impl Scan {
         other.deeds.rename(name);
         self.deeds.absorb(other.deeds);
         self.marks.absorb(other.marks, name);
+        self.live.absorb(other.live);
         self.bursts.absorb(other.bursts, service);
         self.bound();
     }
@@ -181,20 +189,26 @@ impl Scan {
             self.census.addresses().map(|(client, visits)| (client, visits.requests)).collect();
         let mut by_service: BTreeMap<u8, Vec<Story>> = BTreeMap::new();
         let mut known: BTreeSet<Bits> = asked.keys().copied().collect();
+        // Whoever reads mail here mistypes where mail is sent, too.
+        let mut own: BTreeMap<Bits, Accounts> = BTreeMap::new();
+        for deeds in self.deeds.iter() {
+            known.insert(deeds.key.client);
+            own.entry(deeds.key.client).or_default().merge(deeds.tally.own);
+        }
         for deeds in self.deeds.iter() {
             let who = deeds.key;
-            known.insert(who.client);
             let way = self.services[usize::from(who.service)].way;
             if way == Way::Logins || !self.proxies.contains(&who.client) {
                 let asked = if way == Way::Requests { asked.get(&who.client).copied() } else { None };
-                let story = Story::new(who, &deeds.tally, way, asked.unwrap_or(0), &self.marks);
+                let mut story = Story::new(who, &deeds.tally, way, asked.unwrap_or(0), &self.marks);
+                story.know(own[&who.client]);
                 by_service.entry(who.service).or_default().push(story);
             }
         }
         let mut blamed = Blame { services: self.services.clone(), known, all: Vec::new() };
         for stories in by_service.values_mut() {
             stories.sort_by(|a, b| a.clients.cmp(&b.clients));
-            for (story, (cause, deeds)) in judge::judge(stories) {
+            for (story, (cause, deeds)) in judge::judge(stories, &self.live) {
                 let mut sum = Sum::default();
                 deeds.iter().for_each(|deed| sum.add(story.sum(*deed)));
                 let marks = deeds.iter().flat_map(|deed| story.marks(*deed));

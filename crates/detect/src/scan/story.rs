@@ -1,8 +1,10 @@
 //! *Story*: what a client, or several together, did to a service, in order. The rules are told in its words.
 
+use std::collections::BTreeSet;
+
 use toban_model::Prefix;
 
-use super::deeds::{Accounts, Deed, Deeds, Mark, Marks, Sum, UNSAID, Way, What, Who};
+use super::deeds::{Accounts, Deed, Deeds, Door, Mark, Marks, ONE, Sum, UNSAID, Way, What, Who};
 use crate::census::{Bits, address};
 
 /// What is done within this time is one go at something.
@@ -10,9 +12,10 @@ pub(super) const WINDOW_S: u32 = 600;
 /// Steps so close together are one visit.
 const VISIT_S: u32 = 5;
 /// So many gaps between visits tell whether they come by the clock.
-const GAPS_MIN: usize = 5;
-/// What goes on for so long, hardly more in one ten minutes than in the others, goes by the clock as well.
+const GAPS_MIN: usize = 8;
+/// What goes on for so long, often, and hardly more in one ten minutes than in the others, goes by the clock as well.
 const EVEN_S: u32 = 3600;
+const EVEN_MIN: f64 = 5.0;
 
 /// What some clients did to a service.
 #[derive(Clone, Debug)]
@@ -43,6 +46,12 @@ impl Story {
             sums: deeds.sums,
             marks: Deed::ALL.map(|deed| if done(deed) { marks.of(who, deed) } else { Vec::new() }),
         }
+    }
+
+    /// Accounts that it has at whatever service.
+    pub(super) fn know(&mut self, own: Accounts) {
+        self.own.merge(own);
+        self.logins = self.logins.max(own.count().min(1));
     }
 
     /// What several did together.
@@ -84,6 +93,12 @@ impl Story {
         Steps::new(deeds.iter().flat_map(|deed| self.marks(*deed)))
     }
 
+    /// What these deeds were about, as far as it is known.
+    pub(super) fn whats(&self, deeds: &[Deed]) -> BTreeSet<What> {
+        let marks = deeds.iter().flat_map(|deed| self.marks(*deed));
+        marks.map(|mark| mark.what).filter(|what| *what != UNSAID).collect()
+    }
+
     /// Whether so many of a hundred of its requests are such.
     pub(super) fn is_part(&self, times: u32, percent: u32) -> bool {
         u64::from(times) * 100 >= u64::from(self.asked) * u64::from(percent)
@@ -94,8 +109,30 @@ impl Story {
         self.times(deed) > 0 && self.is_part(self.times(deed), 50)
     }
 
+    /// The accounts that it guessed at, as far as it is known.
+    pub(super) fn accounts(&self) -> BTreeSet<What> {
+        let mut accounts = self.whats(&[Deed::Guess]);
+        accounts.remove(&ONE);
+        accounts
+    }
+
+    /// Where it guessed first.
+    pub(super) fn door(&self) -> Door {
+        self.marks(Deed::Guess).first().map_or(0, |mark| mark.door)
+    }
+
+    /// Its own network, or the network of the first of several.
     pub(super) fn network(&self) -> Option<Prefix> {
-        Some(toban_model::prefix_of(address(*self.clients.first()?), 24, 64))
+        self.within(24, 64)
+    }
+
+    /// The network of its provider, or a part of it.
+    pub(super) fn wide_network(&self) -> Option<Prefix> {
+        self.within(16, 32)
+    }
+
+    fn within(&self, v4: u8, v6: u8) -> Option<Prefix> {
+        Some(toban_model::prefix_of(address(*self.clients.first()?), v4, v6))
     }
 }
 
@@ -108,6 +145,10 @@ impl Steps {
         let mut steps: Vec<Mark> = marks.into_iter().copied().collect();
         steps.sort_by_key(|mark| mark.at);
         Steps(steps)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn total(&self) -> u32 {
@@ -148,12 +189,12 @@ impl Steps {
             gaps.sort_unstable();
             let median = gaps[gaps.len() / 2];
             let near = gaps.iter().filter(|gap| gap.abs_diff(median) <= (median / 10).max(1)).count();
-            if near * 4 >= gaps.len() * 3 {
+            if near * 5 >= gaps.len() * 4 {
                 return true;
             }
         }
         let span = self.0.last().map_or(0, |last| last.at - self.0[0].at);
         let mean = f64::from(self.total()) * f64::from(WINDOW_S) / f64::from(span.max(1));
-        span >= EVEN_S && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
+        span >= EVEN_S && mean >= EVEN_MIN && f64::from(self.most(WINDOW_S)) <= mean * 1.25 + 2.0
     }
 }

@@ -164,7 +164,8 @@ impl Parser<'_> {
             (b'V', _) => (Field::Host, 1, true),
             (b'i', Some(name)) => header(name),
             (b'p' | b'P' | b'k' | b'I' | b'S', _) => (Field::SkipNumber, 0, false),
-            (b'A' | b'X' | b'L', _) => (Field::Skip, 0, false),
+            (b'X', _) => (Field::SkipMark, 0, false),
+            (b'A' | b'L', _) => (Field::Skip, 0, false),
             // A hexadecimal thread, a handler, a file, notes, cookies, variables, other modules': found by what
             // follows them.
             _ => (Field::Skip, 0, true),

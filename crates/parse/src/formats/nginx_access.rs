@@ -188,8 +188,9 @@ fn variable(name: &str, realip: bool) -> (Field, u8, bool) {
         | "server_port"
         | "pid"
         | "realip_remote_port" => (Field::SkipNumber, 0, false),
-        "request_id" | "scheme" | "https" | "ssl_protocol" | "ssl_cipher" | "pipe" | "gzip_ratio"
-        | "server_addr" | "hostname" | "nginx_version" => (Field::Skip, 0, false),
+        "pipe" => (Field::SkipMark, 0, false),
+        "request_id" | "scheme" | "https" | "ssl_protocol" | "ssl_cipher" | "gzip_ratio" | "server_addr"
+        | "hostname" | "nginx_version" => (Field::Skip, 0, false),
         // Upstream times have spaces between them, the rest is text of anyone.
         _ => (Field::Skip, 0, true),
     }
@@ -257,6 +258,11 @@ mod tests {
             "$msec|$remote_addr|$realip_remote_addr|$request_method $uri$is_args$args",
             b"1795310624.123|198.51.100.7|192.0.2.10|GET /a?b",
             "time=2026-11-22T01:23:44.123Z peer=192.0.2.10 client=198.51.100.7 method=GET path=/a",
+        );
+        check(
+            "$remote_addr [$time_local] $status$body_bytes_sent $pipe$status$request_method",
+            b"192.0.2.10 [22/Nov/2026:01:23:44 +0000] 4045120 p404GET",
+            "time=2026-11-22T01:23:44Z peer=192.0.2.10 method=GET status=404 bytes=5120",
         );
         check(
             "$remote_addr [$time_local] $status",
@@ -374,8 +380,8 @@ mod tests {
             r#"at byte 12 of the format, "$" is no complete directive; a variable such as $request or ${request} would be right"#,
         );
         check(
-            "$time_local $status$request",
-            r#"at byte 19 of the format, "$request" follows another field with nothing between; a space or a quote between them would be right"#,
+            "$time_local $body_bytes_sent$request",
+            r#"at byte 28 of the format, "$request" follows "$body_bytes_sent" with nothing between, and where one ends nobody can tell; a space or a quote between them would be right"#,
         );
     }
 }

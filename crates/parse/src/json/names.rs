@@ -7,6 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::FixedState;
+
 use crate::Error;
 
 /// What a name stands for.
@@ -83,12 +85,12 @@ pub(crate) struct Slot {
     pub(crate) bit: u64,
 }
 
-/// The names in use.
+/// The names in use. No stranger puts one in, so that where they are put is no secret.
 #[derive(Debug)]
 pub(crate) struct Names {
-    slots: HashMap<Vec<u8>, Slot>,
+    slots: HashMap<Vec<u8>, Slot, FixedState>,
     /// What stands before the dots.
-    scopes: HashSet<Vec<u8>>,
+    scopes: HashSet<Vec<u8>, FixedState>,
 }
 
 /// The known names of each field, the best first. A name in small letters stands for its other spellings too:
@@ -226,7 +228,7 @@ impl Names {
     }
 
     fn build(mapped: &[(Field, &str)]) -> Names {
-        let mut names = Names { slots: HashMap::new(), scopes: HashSet::new() };
+        let mut names = Names { slots: HashMap::default(), scopes: HashSet::default() };
         let (mut rank, mut bit) = (0, 1);
         let mut add = |field: Field, name: &str, variants: &[String]| {
             for variant in variants {

@@ -9,10 +9,11 @@ use toban_model::event::Request;
 use super::{
     AGENT, APACHE, Field, LAST_AGENT, MICROS, NGINX, Plan, REFERER, REQUEST, Role, Run, Shape, Stamp, Step,
 };
+use crate::http::{path, present};
 use crate::scan::{Scan, micros_of_fraction, number, v6};
 use crate::stamp::Dates;
 use crate::strftime::Partial;
-use crate::window::{Head, find, find_far, unescaped_quote};
+use crate::window::{Head, find, unescaped_quote};
 
 /// How often one line may be tried anew where a field's end is not certain. A line that needs more is not one of this
 /// format; without the limit a line of spaces would cost the square of its length.
@@ -171,7 +172,22 @@ impl Plan {
                     stamp.read(rest, &mut beside.clone(), dates)?
                 }
             }
-            Shape::Word => find(rest, step.then.first())?,
+            Shape::Status => {
+                if rest.first() == Some(&b'-') {
+                    1
+                } else {
+                    3
+                }
+            }
+            Shape::Mark => 1,
+            Shape::Digits => digits(rest),
+            Shape::Word => {
+                let len = find(rest, step.then.first())?;
+                if step.then.first() != b' ' && find(rest, b' ').is_some_and(|space| space < len) {
+                    return None;
+                }
+                len
+            }
             Shape::Quoted => unescaped_quote(rest)?,
             Shape::Bare => step.then.find(rest)?,
             Shape::Rest => rest.len(),
@@ -289,7 +305,12 @@ impl Plan {
         let text = head.text();
         match field {
             Field::Skip | Field::Query => {}
-            Field::SkipNumber => {
+            Field::SkipMark => {
+                if text.len() != 1 || text[0].is_ascii_digit() {
+                    absent(text)?;
+                }
+            }
+            Field::SkipNumber | Field::SkipStatus => {
                 if !text.iter().all(u8::is_ascii_digit) {
                     absent(text)?;
                 }
@@ -414,15 +435,6 @@ fn split_protocol(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A target without its query.
-#[inline(always)]
-fn path<'a>(method: &[u8], target: &'a [u8]) -> &'a [u8] {
-    match find_far(target, b'?') {
-        Some(query) if method != b"CONNECT" => &target[..query],
-        _ => target,
-    }
-}
-
 #[inline(always)]
 fn name(request: &mut Request<'_>, role: Role, address: IpAddr) {
     if role != Role::Client {
@@ -433,12 +445,11 @@ fn name(request: &mut Request<'_>, role: Role, address: IpAddr) {
     }
 }
 
-/// Text that is there: not `-`, not empty.
-#[inline(always)]
-fn present(text: &[u8]) -> Option<&[u8]> {
-    match text {
-        [] | [b'-'] => None,
-        text => Some(text),
+/// How many digits are in front, or the one byte of `-`.
+fn digits(text: &[u8]) -> usize {
+    match text.first() {
+        Some(b'-') => 1,
+        _ => text.iter().take_while(|b| b.is_ascii_digit()).count(),
     }
 }
 

@@ -12,7 +12,7 @@ const NAMES: [&str; 9] =
     ["info", "sales", "admin", "test", "scan", "office", "support", "root", "backup@example.jp"];
 
 /// One connection of a mail program, and whether it was let in.
-fn imap<'l>(
+pub(crate) fn imap<'l>(
     log: &'l mut Log,
     draw: &mut Draw,
     at: f64,

@@ -82,6 +82,20 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Somebody tries a password, for an account that exists as it seems.
+pub(crate) fn guess(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str, attack: Option<usize>) {
+    let mut session = Session::new(log, draw, who);
+    if PEOPLE.contains(&name) || name == "root" {
+        session.fails(at, name, attack);
+    } else {
+        session.fails_unknown(at, name, attack);
+    }
+}
+
+pub(crate) fn enter(log: &mut Log, draw: &mut Draw, at: f64, who: IpAddr, name: &str) {
+    Session::new(log, draw, who).logs_in(at, name, "password");
+}
+
 /// An ordinary day of a server that is on the Internet.
 pub(crate) fn usual(log: &mut Log, draw: &mut Draw, _: &'static str) {
     let places: Vec<IpAddr> = (0..20).map(|_| draw.address()).collect();

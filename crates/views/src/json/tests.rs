@@ -10,7 +10,8 @@ use crate::fixtures::{self, AT, tokyo};
 fn why_has_the_contracts_fields() {
     let situation = fixtures::situation();
     let findings = [fixtures::finding()];
-    let answer = Answer::new(&situation, Verdict::Incident, &findings);
+    let history_from = Some(Time::from_secs(AT - 9 * 86_400));
+    let answer = Answer { history_from, ..Answer::new(&situation, Verdict::Incident, &findings) };
     let text = why(&answer, Lang::En, &tokyo());
     expect_file!["documents/why.json"].assert_eq(&text);
 
@@ -18,6 +19,8 @@ fn why_has_the_contracts_fields() {
     assert_eq!(json["version"], 1);
     assert_eq!(json["at"], "2020-12-24T19:02:40+09:00");
     assert_eq!(json["window"]["to"], json["at"]);
+    assert_eq!(json["history_from"], "2020-12-15T19:02:40+09:00");
+    assert_eq!(json["history_s"], 9 * 86_400);
     let finding = &json["findings"][0];
     assert_eq!(finding["resource"]["used"].as_u64(), Some(300));
     assert_eq!(finding["culprits"][0]["where"]["via_balancer"], "no");

@@ -27,7 +27,8 @@ fn both(name: &str, show: impl Fn(Lang) -> String) {
 fn why_with_a_finding() {
     let situation = fixtures::situation();
     let findings = [fixtures::finding()];
-    let answer = Answer::new(&situation, Verdict::Incident, &findings);
+    let history_from = Some(Time::from_secs(AT - 9 * 86_400 - 3600));
+    let answer = Answer { history_from, ..Answer::new(&situation, Verdict::Incident, &findings) };
     both("why", |lang| why(&answer, lang, &tokyo(), Style::default()));
 }
 
@@ -50,7 +51,8 @@ fn why_when_all_is_well() {
     let mut situation = fixtures::situation();
     situation.symptoms.clear();
     situation.vitals.retain(|vital| vital.state == VitalState::Usual);
-    let answer = Answer::new(&situation, Verdict::Ok, &[]);
+    let history_from = Some(Time::from_secs(AT - 3 * 86_400));
+    let answer = Answer { history_from, ..Answer::new(&situation, Verdict::Ok, &[]) };
     both("why-ok", |lang| why(&answer, lang, &tokyo(), Style::default()));
 }
 

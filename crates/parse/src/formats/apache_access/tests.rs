@@ -257,8 +257,12 @@ fn wrong_formats_say_what_would_be_right() {
     check("%h %l %u", "the format has no time of the request; %t would be right");
     check(
         "%t %h%u",
-        r#"at byte 5 of the format, "%u" follows another field with nothing between; a space or a quote between them would be right"#,
+        r#"at byte 5 of the format, "%u" follows "%h" with nothing between, and where one ends nobody can tell; a space or a quote between them would be right"#,
     );
+    for adjacent in ["%t %b%>s", "%t %D%b", "%{sec}t%b %h", "%t %p%p", "%t %h%X", "%t %m%U"] {
+        let error = Format::from_name_or_string(adjacent, &clock()).unwrap_err();
+        assert!(matches!(error, Error::Adjacent { .. }), "{adjacent}: {error}");
+    }
     assert!(
         Format::from_name_or_string("combind", &clock())
             .unwrap_err()
@@ -269,6 +273,42 @@ fn wrong_formats_say_what_would_be_right() {
         Format::from_name_or_string(&"%h".repeat(100_000), &clock()),
         Err(Error::TooLong { len: 200_000 })
     ));
+}
+
+#[test]
+fn fields_with_nothing_between_that_end_by_themselves() {
+    let check = |rest: &str, expected: &str| {
+        let line = format!("192.0.2.10 [22/Nov/2026:01:23:44 +0000] {rest}");
+        let expected = match expected {
+            "none" => expected.to_owned(),
+            expected => format!("time=2026-11-22T01:23:44Z peer=192.0.2.10 {expected}").trim_end().to_owned(),
+        };
+        check("%h %t %>s%b%X%D", line.as_bytes(), &expected);
+        // What is not kept ends in the same place.
+        check(
+            "%h %t %s%O%X%D %>s",
+            format!("{line} 404").as_bytes(),
+            &expected.replace("status=200", "status=404"),
+        );
+    };
+    check("2005120+17", "status=200 bytes=5120 duration_us=17");
+    check("200--17", "status=200 duration_us=17");
+    check("200-X17", "status=200 duration_us=17");
+    check("20017", "none");
+    check("20 5120+17", "none");
+    check("200512017", "none");
+}
+
+#[test]
+fn a_word_has_no_spaces() {
+    let format = "%h|%t|%v|%D";
+    check(
+        format,
+        b"192.0.2.10|[22/Nov/2026:01:23:44 +0000]|www.example.jp|17",
+        "time=2026-11-22T01:23:44Z peer=192.0.2.10 duration_us=17 host=www.example.jp",
+    );
+    check(format, b"192.0.2.10|[22/Nov/2026:01:23:44 +0000]|www example|17", "none");
+    check(format, b"a name|[22/Nov/2026:01:23:44 +0000]|www.example.jp|17", "none");
 }
 
 /// All of mod_log_config, mod_logio, mod_ssl and mod_remoteip, each between others, as it is and without a value.
