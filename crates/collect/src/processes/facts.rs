@@ -1,4 +1,4 @@
-//! The command line and the cgroup of a process, read in a thread of its own.
+//! The command line and the cgroup of a process, read in threads of their own.
 //!
 //! To read a command line waits for the lock of the process's memory, which a process that waits for its disk may
 //! hold; older kernels hold one lock for all cgroups. The sampler waits for neither: it hands over questions and takes
@@ -20,6 +20,10 @@ use crate::{Error, Root, procfs};
 
 /// Questions that can be open at once.
 const QUESTIONS: usize = 64;
+/// After so many seconds without an answer the thread waits for a process that hangs, and another takes its place.
+pub(super) const STUCK_S: u32 = 3;
+/// Most threads, and so most processes that hang before the others' texts are no longer read.
+const THREADS_MAX: usize = 8;
 
 struct Question {
     id: ProcessId,
@@ -37,8 +41,10 @@ struct Queues {
 /// The asking side.
 pub(super) struct Facts {
     queues: Arc<Queues>,
-    thread: Option<Thread>,
+    threads: Vec<Thread>,
     idle: Vec<Question>,
+    /// The second of the last answer, or of the last one in which all questions were answered.
+    answered: u32,
 }
 
 impl Facts {
@@ -52,14 +58,19 @@ impl Facts {
         let queue = || ArrayQueue::new(2 * QUESTIONS);
         Facts {
             queues: Arc::new(Queues { asked: queue(), answered: queue(), over: AtomicBool::new(false) }),
-            thread: None,
+            threads: Vec::with_capacity(THREADS_MAX),
             idle: (0..QUESTIONS).map(|_| question()).collect(),
+            answered: 0,
         }
     }
 
     /// Takes the answers that came.
-    pub(super) fn take(&mut self, entries: &mut [Entry], units: &mut Units, rows: &mut Rows) {
+    pub(super) fn take(&mut self, entries: &mut [Entry], units: &mut Units, rows: &mut Rows, second: u32) {
+        if self.queues.asked.is_empty() {
+            self.answered = second;
+        }
         while let Some(answer) = self.queues.answered.pop() {
+            self.answered = second;
             let at = entries.binary_search_by_key(&answer.id.pid, |entry| entry.id.pid);
             if let Ok(at) = at
                 && entries[at].id == answer.id
@@ -84,7 +95,10 @@ impl Facts {
         rows: &mut Rows,
         second: u32,
     ) -> Result<bool, Error> {
-        self.start(root)?;
+        if self.threads.is_empty() || second - self.answered >= STUCK_S && self.threads.len() < THREADS_MAX {
+            self.start(root)?;
+            self.answered = second;
+        }
         for at in 0..rows.chosen().len() {
             let entry = &mut entries[rows.chosen()[at] as usize];
             let Some(told) = rows.of(entry.id) else { continue };
@@ -99,10 +113,8 @@ impl Facts {
                 left |= !self.question(entry, false);
             }
         }
-        if let Some(thread) = &self.thread
-            && !self.queues.asked.is_empty()
-        {
-            thread.unpark();
+        if !self.queues.asked.is_empty() {
+            self.threads.iter().for_each(Thread::unpark);
         }
         Ok(left || self.idle.len() < QUESTIONS)
     }
@@ -112,16 +124,18 @@ impl Facts {
         question.id = entry.id;
         question.with_command = with_command;
         match self.queues.asked.push(question) {
-            Ok(()) => entry.asked = true,
-            Err(question) => self.idle.push(question),
+            Ok(()) => {
+                entry.asked = true;
+                true
+            }
+            Err(question) => {
+                self.idle.push(question);
+                false
+            }
         }
-        entry.asked
     }
 
     fn start(&mut self, root: &Root) -> Result<(), Error> {
-        if self.thread.is_some() {
-            return Ok(());
-        }
         let (queues, root) = (self.queues.clone(), root.clone());
         let mut buffer = Vec::new();
         let run = move || {
@@ -138,18 +152,16 @@ impl Facts {
             .stack_size(256 << 10)
             .spawn(run)
             .map_err(|source| Error::Thread { what: "facts", source })?;
-        self.thread = Some(handle.thread().clone());
+        self.threads.push(handle.thread().clone());
         Ok(())
     }
 }
 
 impl Drop for Facts {
-    /// The thread is not waited for: what it asks may never answer.
+    /// The threads are not waited for: what they ask may never answer.
     fn drop(&mut self) {
         self.queues.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = &self.thread {
-            thread.unpark();
-        }
+        self.threads.iter().for_each(Thread::unpark);
     }
 }
 

@@ -219,7 +219,7 @@ impl Table {
         let count = self.looker.list(root, &mut self.pids)?;
         self.second += 1;
         self.meet(first);
-        self.facts.take(&mut self.entries, &mut self.units, &mut self.rows);
+        self.facts.take(&mut self.entries, &mut self.units, &mut self.rows, self.second);
         let mut pass = self.pass(&mut share, Look::Wanted);
         if pass.left_out == 0 && self.cpu.is_short(used, pass.seen) {
             let rest = self.pass(&mut share, Look::Resting);
@@ -345,7 +345,7 @@ impl Table {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
-            self.facts.take(&mut self.entries, &mut self.units, &mut self.rows);
+            self.facts.take(&mut self.entries, &mut self.units, &mut self.rows, self.second);
         }
     }
 

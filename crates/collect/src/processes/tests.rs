@@ -4,6 +4,7 @@ use std::process::Command;
 
 use toban_model::ProcessUse;
 
+use super::facts::STUCK_S;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(5);
@@ -191,6 +192,28 @@ fn a_number_that_is_used_again_is_another_process() {
     let sample = host.sample(&mut table, 0);
     assert_eq!(sample.processes.count, 0);
     assert!(sample.processes.busiest.is_empty());
+}
+
+/// Whoever reads the command line of a process that holds its memory's lock waits; the others still get their texts.
+#[test]
+fn one_that_hangs_takes_nobodys_name() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mut host = Host::new();
+    host.stat(7, "hangs", 500, 90);
+    // It is opened for reading as long as nobody writes.
+    mknodat(CWD, host.of(7).join("cmdline"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let mut table = Table::new(LONG, LONG);
+    host.sample(&mut table, 1_000);
+    host.stat(8, "lives", 600, 50);
+    host.write(8, "cmdline", "lives");
+    let named = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        host.stat(8, "lives", 600, 50 + u64::from(table.second));
+        let sample = host.sample(&mut table, 1);
+        row(&sample, 8).is_some_and(|row| sample.texts.get(row.command) == "lives")
+    });
+    assert!(named);
+    assert!(table.second > STUCK_S, "the first thread hangs");
 }
 
 #[test]
