@@ -1,6 +1,8 @@
 //! What a second of the recorder's sampler costs:
 //! `cargo run --release -p toban-collect --example sampler -- --seconds 20 --idle 500 --busy 0 --sockets 0`.
 //!
+//! With `--beat` by the recorder's own thread, with `--show` it prints the last sample whole.
+//!
 //! Starts so many idle processes, busy ones and connections to itself, samples once a second, and prints the share of a
 //! processor that this process used, what each collector took, and what a sample holds. What it started it ends.
 
@@ -11,6 +13,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use toban_collect::beat::Beat;
 use toban_collect::{Root, Sampler};
 use toban_model::Time;
 
@@ -58,6 +61,34 @@ fn memory_kb() -> String {
         .map_or_else(String::new, |line| line[4..].trim().to_owned())
 }
 
+/// The same by the recorder's own thread, with its memory locked and its priority raised.
+fn beat(seconds: usize) -> std::io::Result<()> {
+    let beat = Beat::start(Root::host()).map_err(std::io::Error::other)?;
+    for note in beat.notes() {
+        println!("not permitted   {}", note.en);
+    }
+    let (mut late, mut took, mut begun) = (0, 0, (used(), Instant::now()));
+    for second in 0..WARM_UP + seconds {
+        if second == WARM_UP {
+            (late, took, begun) = (0, 0, (used(), Instant::now()));
+        }
+        if let Some(sample) = beat.next(Duration::from_secs(5)) {
+            late = late.max(sample.late_us);
+            took = took.max(sample.took_us);
+        }
+    }
+    let ((cpu, ..), at) = begun;
+    let share = 100.0 * (used().0 - cpu).as_secs_f64() / at.elapsed().as_secs_f64();
+    println!("processor       {share:.2} % of a core");
+    println!("latest          {late} µs");
+    println!("longest         {took} µs");
+    println!("memory          {} (PSS)", memory_kb());
+    Ok(())
+}
+
+/// Samples before anything is measured.
+const WARM_UP: usize = 10;
+
 fn main() -> std::io::Result<()> {
     let seconds = option("--seconds", 20);
     let limit = getrlimit(Resource::Nofile);
@@ -71,9 +102,11 @@ fn main() -> std::io::Result<()> {
         held.push(listener.accept()?.0);
     }
 
+    if std::env::args().any(|word| word == "--beat") {
+        return beat(seconds);
+    }
     let mut sampler = Sampler::new(Root::host());
     let mut sample = Sampler::empty();
-    const WARM_UP: usize = 10;
     let mut begun = (used(), Instant::now(), Vec::new());
     let (mut took_max, mut cut) = (0, 0);
     for second in 0..WARM_UP + seconds {

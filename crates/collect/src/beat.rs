@@ -2,9 +2,9 @@
 //!
 //! A thread of raised priority fills samples that it has had from the start, and hands them to whoever writes them.
 //! The two share no lock: samples go to and fro through queues that neither can block, so that a disk that hangs stops
-//! the writer and nothing else. While the writer is behind, samples wait, about a minute of them in
-//! some 6 MiB; when it is behind for longer, every second one of the older half is let go, so that what is
-//! kept reaches back ever further at ever wider steps. Their number is told as `recorder.dropped`.
+//! the writer and nothing else. While the writer is behind, samples wait, about a minute of them in some 6 MiB; when it
+//! is behind for longer, every second one of the older half is let go, so that what is kept reaches back ever further at
+//! ever wider steps. Their number is told as `recorder.dropped`.
 //!
 //! A beat that comes late says by how much; one that is missed is counted in `recorder.missed` and not made up for.
 

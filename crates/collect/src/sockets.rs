@@ -136,13 +136,6 @@ pub fn tcp(root: &Root, filter: &Filter) -> Result<Sockets, Error> {
     Ok(Sockets { list, cut, source })
 }
 
-/// How many TCP sockets are in these states.
-pub fn count(root: &Root, states: States) -> Result<u64, Error> {
-    let mut count = 0;
-    each_tcp(root, &Filter { states, local_ports: Vec::new(), with_info: false }, &mut |_| count += 1)?;
-    Ok(count)
-}
-
 fn each_tcp(root: &Root, filter: &Filter, take: &mut dyn FnMut(Socket)) -> Result<Source, Error> {
     let mut begun = false;
     if root.is_live() {
