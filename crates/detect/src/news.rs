@@ -135,13 +135,15 @@ impl Kernel {
                 while self.by_minute.len() > MINUTES_MAX {
                     self.by_minute.pop_first();
                 }
-                self.kills.push_back(OomKill {
+                let kill = OomKill {
                     at,
                     pid: *pid,
                     comm: comm.clone(),
                     anon_rss_bytes: anon_rss_kb.unwrap_or(0).saturating_mul(1024),
                     cgroup: *cgroup,
-                });
+                };
+                // A log's past comes in pieces, the newest first.
+                self.kills.insert(self.kills.partition_point(|known| known.at <= at), kill);
                 if self.kills.len() > KILLS_MAX {
                     self.kills.pop_front();
                 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub type Prefix = ipnet::IpNet;
 
 /// The one form of an address: a v4-mapped v6 address (`::ffff:a.b.c.d`, what a dual-stack listener sees) is v4.
+#[inline]
 pub fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),

@@ -94,7 +94,7 @@ fn directory_in_memory() -> TempDir {
 
 /// Reads a log and its past; `lines` is what the archive must hold if nothing is wrong with it.
 fn read(path: &Path, budget: u64, alone: bool, lines: Option<&[u8]>) {
-    let wanted = Wanted { budget_bytes: Some(budget), alone, ..Wanted::default() };
+    let wanted = Wanted { budget_bytes: Some(budget), alone: alone.then_some(u64::MAX), ..Wanted::default() };
     let mut workers = [Vec::<(usize, u64, Vec<u8>)>::new()];
     let report = history::read(&Root::host(), path, &wanted, &mut workers, |chunks, chunk| {
         assert!(!chunk.bytes.is_empty() && chunk.bytes.len() <= limits::HISTORY_CHUNK_BYTES);
