@@ -63,7 +63,7 @@ fn memory_kb() -> String {
 
 /// The same by the recorder's own thread, with its memory locked and its priority raised.
 fn beat(seconds: usize) -> std::io::Result<()> {
-    let beat = Beat::start(Root::host()).map_err(std::io::Error::other)?;
+    let mut beat = Beat::start(Root::host()).map_err(std::io::Error::other)?;
     for note in beat.notes() {
         println!("not permitted   {}", note.en);
     }

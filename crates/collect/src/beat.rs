@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_queue::ArrayQueue;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use toban_model::{ProcessId, ProcessUse, Sample, SocketCount, Span, TcpState, Text, Time};
 
 use crate::collectors::{counter, gauge};
@@ -30,15 +30,15 @@ const HANDED_MAX: usize = 8;
 
 /// A running beat. It ends when this is dropped.
 pub struct Beat {
+    filled: Consumer<Sample>,
+    emptied: Producer<Sample>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     notes: Vec<Text>,
 }
 
+#[derive(Default)]
 struct Shared {
-    /// Both can hold every sample there is and one more: no thread ever meets a place that another is still busy with.
-    filled: ArrayQueue<Sample>,
-    emptied: ArrayQueue<Sample>,
     writer: OnceLock<Thread>,
     over: AtomicBool,
 }
@@ -46,7 +46,7 @@ struct Shared {
 /// A sample to be written. Dropped, it goes back to be filled again.
 pub struct Filled<'a> {
     sample: Option<Sample>,
-    shared: &'a Shared,
+    emptied: &'a mut Producer<Sample>,
 }
 
 impl Deref for Filled<'_> {
@@ -60,7 +60,8 @@ impl Deref for Filled<'_> {
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
         if let Some(sample) = self.sample.take() {
-            drop(self.shared.emptied.push(sample));
+            // There is room for all that there are.
+            drop(self.emptied.push(sample));
         }
     }
 }
@@ -68,25 +69,23 @@ impl Drop for Filled<'_> {
 impl Beat {
     /// Shields this process and begins to sample.
     pub fn start(root: Root) -> Result<Beat, Error> {
-        let shared = Arc::new(Shared {
-            filled: ArrayQueue::new(SAMPLES + 1),
-            emptied: ArrayQueue::new(SAMPLES + 1),
-            writer: OnceLock::new(),
-            over: AtomicBool::new(false),
-        });
+        let shared: Arc<Shared> = Arc::default();
+        // Neither side ever waits or turns in a loop for the other, however long it is not run.
+        let (to_writer, filled) = RingBuffer::new(HANDED_MAX);
+        let (emptied, from_writer) = RingBuffer::new(SAMPLES);
         let mut notes = priority::shield();
         let (raised, note) = mpsc::channel();
         let of_thread = shared.clone();
         let run = move || {
             drop(raised.send(priority::raise_thread()));
-            run(root, &of_thread);
+            run(root, &of_thread, to_writer, from_writer);
         };
         let thread = std::thread::Builder::new()
             .name("toban-beat".into())
             .spawn(run)
             .map_err(|source| Error::Thread { what: "the beat", source })?;
         notes.extend(note.recv().ok().flatten());
-        Ok(Beat { shared, thread: Some(thread), notes })
+        Ok(Beat { filled, emptied, shared, thread: Some(thread), notes })
     }
 
     /// What was not permitted, and what it means.
@@ -94,13 +93,13 @@ impl Beat {
         &self.notes
     }
 
-    /// The next sample, in order, or none within this time. To be called from one thread alone.
-    pub fn next(&self, wait: Duration) -> Option<Filled<'_>> {
+    /// The next sample, in order, or none within this time. To be called from one thread alone: it is the one woken.
+    pub fn next(&mut self, wait: Duration) -> Option<Filled<'_>> {
         self.shared.writer.get_or_init(std::thread::current);
         let until = Instant::now() + wait;
         loop {
-            if let Some(sample) = self.shared.filled.pop() {
-                return Some(Filled { sample: Some(sample), shared: &self.shared });
+            if let Ok(sample) = self.filled.pop() {
+                return Some(Filled { sample: Some(sample), emptied: &mut self.emptied });
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -122,7 +121,7 @@ impl Drop for Beat {
     }
 }
 
-fn run(root: Root, shared: &Shared) {
+fn run(root: Root, shared: &Shared, mut filled: Producer<Sample>, mut emptied: Consumer<Sample>) {
     let mut sampler = Sampler::new(root);
     let mut backlog = Backlog::new((0..SAMPLES).map(|_| Sampler::empty()));
     backlog.empty.iter_mut().for_each(touch);
@@ -130,7 +129,7 @@ fn run(root: Root, shared: &Shared) {
     while wait_for(plan.next, shared) {
         let now = wall_clock();
         let late = plan.take(Instant::now());
-        while let Some(sample) = shared.emptied.pop() {
+        while let Ok(sample) = emptied.pop() {
             backlog.empty.push(sample);
         }
         let Some(mut sample) = backlog.take() else { continue };
@@ -142,10 +141,11 @@ fn run(root: Root, shared: &Shared) {
         readings.push(gauge("recorder.behind", backlog.waiting.len() as f64, ""));
         readings.push(gauge("recorder.failing", sampler.failing() as f64, ""));
         backlog.waiting.push_back(sample);
-        while shared.filled.len() < HANDED_MAX
-            && let Some(oldest) = backlog.waiting.pop_front()
-        {
-            drop(shared.filled.push(oldest));
+        while let Some(oldest) = backlog.waiting.pop_front() {
+            if let Err(PushError::Full(oldest)) = filled.push(oldest) {
+                backlog.waiting.push_front(oldest);
+                break;
+            }
         }
         if let Some(writer) = shared.writer.get() {
             writer.unpark();
@@ -299,21 +299,21 @@ mod tests {
 
     #[test]
     fn it_beats_while_nobody_writes() {
-        let beat = Beat::start(Root::host()).unwrap();
+        let mut beat = Beat::start(Root::host()).unwrap();
         let first = beat.next(Duration::from_secs(5)).unwrap();
         assert!(first.readings.iter().any(|reading| reading.name == "cpu.busy"));
         assert!(first.processes.count > 0 && !first.processes.busiest.is_empty());
         let first_at = first.at;
         // One is held, as by a writer whose disk hangs.
         std::thread::sleep(Duration::from_millis(3_300));
+        drop(first);
         let next: Vec<Time> =
-            std::iter::from_fn(|| beat.next(Duration::ZERO)).map(|sample| sample.at).collect();
+            std::iter::from_fn(|| beat.next(Duration::ZERO).map(|sample| sample.at)).collect();
         assert!((3..=4).contains(&next.len()), "{next:?}");
         for (at, n) in next.iter().zip(1..) {
             let off = at.as_micros() - (first_at + EVERY * n).as_micros();
             assert!(off.abs() < 500_000, "{off} µs");
         }
-        drop(first);
         let begun = Instant::now();
         drop(beat);
         assert!(begun.elapsed() < EVERY, "it ends at once");

@@ -23,7 +23,7 @@ impl Drop for Storm {
 
 #[test]
 fn no_second_is_lost_in_a_storm() {
-    let beat = Beat::start(Root::host()).unwrap();
+    let mut beat = Beat::start(Root::host()).unwrap();
     for note in beat.notes() {
         println!("not permitted here: {}", note.en);
     }

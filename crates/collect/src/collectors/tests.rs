@@ -1,3 +1,5 @@
+//! What each collector tells of a host that is made of files, and what all of them tell of this one.
+
 use super::*;
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! To read a command line waits for the lock of the process's memory, which a process that waits for its disk may
 //! hold; older kernels hold one lock for all cgroups. The sampler waits for neither: it hands over questions and takes
-//! the answers that are there. Both go through queues that no thread can block, and that are larger than the number of
-//! questions there are, so that neither side ever finds one full.
+//! the answers that are there. Both go through queues without locks, larger than the number of questions there are, so
+//! that neither side ever finds one full; and the threads have the sampler's own priority.
 
 use std::io::Read as _;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Processes that do what a test says, in a host made of files; and some real ones.
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
