@@ -327,13 +327,20 @@ impl Flow {
                 reader.first_misfits.truncate(MISFITS_SHOWN);
                 report
             }
-            _ => history::read(&root, &path, &wanted, &mut [&mut *self], |flow, chunk| {
-                flow.take_chunk(reader, chunk.bytes, now);
-                // The next one is of before, and what is followed later is elsewhere too.
-                let format = &mut flow.readers[reader].format;
-                *format = format.clone();
-                ControlFlow::Continue(())
-            })?,
+            _ => {
+                let mut workers = [(&mut *self, None)];
+                let report = history::read(&root, &path, &wanted, &mut workers, |(flow, end), chunk| {
+                    // What does not follow on from the one before is of an earlier time, and continues no record.
+                    if *end != Some((chunk.file, chunk.offset)) {
+                        flow.begin_anew(reader);
+                    }
+                    flow.take_chunk(reader, chunk.bytes, now);
+                    *end = Some((chunk.file, chunk.offset + chunk.bytes.len() as u64));
+                    ControlFlow::Continue(())
+                })?;
+                self.begin_anew(reader);
+                report
+            }
         };
         for file in report.files.iter().filter(|f| f.problem.is_some()) {
             let problem = file.problem.as_deref().unwrap_or_default();
@@ -380,6 +387,12 @@ impl Flow {
         if let (Some(format), "web") = (&reader.format, reader.service.as_str()) {
             reader.service = service_of(format).to_owned();
         }
+    }
+
+    /// What comes next does not continue what was read last.
+    fn begin_anew(&mut self, reader: usize) {
+        let format = &mut self.readers[reader].format;
+        *format = format.clone();
     }
 
     fn take_chunk(&mut self, reader: usize, chunk: &[u8], read: Time) {
