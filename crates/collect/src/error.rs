@@ -64,6 +64,14 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A thread could not be started.
+    #[error("start a thread for {what}: {source}; the limit of tasks may be met")]
+    Thread {
+        /// Whose.
+        what: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// More was asked for than the named limit allows.
     #[error("follow {}: {limit} logs are followed already", path.display())]
     TooMany {

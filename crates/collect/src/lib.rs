@@ -5,17 +5,24 @@
 //! would print, the kernel's own interfaces say. Reading is bounded everywhere; the limits stand in [`limits`],
 //! and what was cut is counted.
 
+mod aside;
+pub mod beat;
 pub mod collectors;
 pub mod discover;
 mod error;
 pub mod history;
+mod kept;
 pub mod kernel;
 pub mod limits;
+mod parts;
+pub mod priority;
+mod processes;
 pub mod procfs;
 mod root;
 pub mod scoreboard;
 pub mod servers;
 pub mod sockets;
+mod sums;
 pub mod tail;
 
 pub use collectors::{Collector, Sampler};

@@ -37,9 +37,6 @@ pub const WORKERS_MAX: usize = 8_192;
 /// Most file systems whose use is sampled: each costs one system call a second.
 pub const MOUNTS_MAX: usize = 64;
 
-/// Most block devices sampled.
-pub const DISKS_MAX: usize = 64;
-
 /// How long a netlink dump may take, in seconds; it never waits for anything but the kernel.
 pub const NETLINK_WAIT_S: u64 = 2;
 

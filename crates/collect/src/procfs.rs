@@ -42,14 +42,14 @@ pub(crate) fn value_of(bytes: &[u8], key: &[u8]) -> Option<u64> {
 /// `/proc/stat`: cumulative processor time in ticks, and process counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// Ticks on the processor: user, nice, system, irq, softirq and steal.
-    pub busy_ticks: u64,
-    /// Ticks without work while a disk was waited for.
-    pub iowait_ticks: u64,
-    /// Ticks taken by the hypervisor (part of `busy_ticks`).
-    pub steal_ticks: u64,
+    /// Ticks of all processors together.
+    pub all: CpuTicks,
     /// Processors in the list.
     pub cores: u32,
+    /// Interrupts served since boot.
+    pub interrupts: u64,
+    /// Context switches since boot.
+    pub switches: u64,
     /// When the kernel started, in seconds since the epoch.
     pub boot_s: u64,
     /// Processes and threads made since boot.
@@ -58,6 +58,47 @@ pub struct Stat {
     pub running: u64,
     /// Tasks that wait for a disk.
     pub blocked: u64,
+}
+
+/// Ticks of one processor, or of all, by what they were used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTicks {
+    /// In programs, guests of this host's own included.
+    pub user: u64,
+    /// In programs of lowered priority.
+    pub nice: u64,
+    /// In the kernel, for a task.
+    pub system: u64,
+    /// Without work while a disk was waited for.
+    pub iowait: u64,
+    /// In interrupts.
+    pub irq: u64,
+    /// In what interrupts leave for later.
+    pub softirq: u64,
+    /// Taken by the hypervisor.
+    pub steal: u64,
+    /// In guests; counted in `user` and `nice` too.
+    pub guest: u64,
+}
+
+impl CpuTicks {
+    /// Ticks that the processor was not idle, stolen ones included.
+    pub fn busy(&self) -> u64 {
+        self.of_tasks().saturating_add(self.irq).saturating_add(self.softirq).saturating_add(self.steal)
+    }
+
+    /// Ticks that some task used.
+    pub fn of_tasks(&self) -> u64 {
+        self.user.saturating_add(self.nice).saturating_add(self.system)
+    }
+
+    fn parse<'a>(words: impl Iterator<Item = &'a [u8]>) -> CpuTicks {
+        let mut numbers = words.map(|word| number(word).unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        let (user, nice, system, _idle) = (next(), next(), next(), next());
+        let (iowait, irq, softirq, steal) = (next(), next(), next(), next());
+        CpuTicks { user, nice, system, iowait, irq, softirq, steal, guest: next().saturating_add(next()) }
+    }
 }
 
 impl Stat {
@@ -72,14 +113,10 @@ impl Stat {
             match key {
                 b"cpu" => {
                     seen = true;
-                    let (user, nice, system, _idle) = (next(), next(), next(), next());
-                    stat.iowait_ticks = next();
-                    let (irq, softirq) = (next(), next());
-                    stat.steal_ticks = next();
-                    stat.busy_ticks = [user, nice, system, irq, softirq, stat.steal_ticks]
-                        .iter()
-                        .fold(0, |sum: u64, n| sum.saturating_add(*n));
+                    stat.all = CpuTicks::parse(words);
                 }
+                b"intr" => stat.interrupts = next(),
+                b"ctxt" => stat.switches = next(),
                 b"btime" => stat.boot_s = next(),
                 b"processes" => stat.forks = next(),
                 b"procs_running" => stat.running = next(),
@@ -90,6 +127,15 @@ impl Stat {
         }
         seen.then_some(stat)
     }
+}
+
+/// Each processor of `/proc/stat`: its number, and its ticks.
+pub fn cores(stat: &[u8]) -> impl Iterator<Item = (&str, CpuTicks)> {
+    lines(stat).filter_map(|line| {
+        let mut words = fields(line);
+        let core = words.next()?.strip_prefix(b"cpu").filter(|core| !core.is_empty())?;
+        Some((std::str::from_utf8(core).ok()?, CpuTicks::parse(words)))
+    })
 }
 
 /// `/proc/meminfo`, in bytes.
@@ -116,96 +162,96 @@ impl Meminfo {
     }
 }
 
-/// The first figure of `/proc/loadavg`.
-pub fn load_1(bytes: &[u8]) -> Option<f64> {
-    std::str::from_utf8(fields(bytes).next()?).ok()?.parse().ok()
-}
-
-/// Bytes that all interfaces but the loopback received and sent, from `/proc/net/dev`.
-pub fn interface_bytes(bytes: &[u8]) -> (u64, u64) {
-    let mut sums = (0u64, 0u64);
-    for line in lines(bytes) {
-        let Some(colon) = memchr::memchr(b':', line) else { continue };
-        let name = line[..colon].trim_ascii();
-        if name == b"lo" {
-            continue;
-        }
-        let mut words = fields(&line[colon + 1..]).map(|word| number(word).unwrap_or(0));
-        sums.0 = sums.0.saturating_add(words.next().unwrap_or(0));
-        // Received has eight columns; the ninth is bytes sent.
-        sums.1 = sums.1.saturating_add(words.nth(7).unwrap_or(0));
-    }
-    sums
-}
-
-/// One counter of `/proc/net/snmp` or `/proc/net/netstat`, whose lines come in pairs: names, then numbers.
-pub fn paired(bytes: &[u8], group: &str, name: &str) -> Option<u64> {
-    let mut lines = lines(bytes);
-    loop {
-        let names = lines.next()?;
-        let numbers = lines.next()?;
-        let Some(rest) = names.strip_prefix(group.as_bytes()) else { continue };
-        if rest.first() != Some(&b':') {
-            continue;
-        }
-        let position = fields(names).position(|word| word == name.as_bytes())?;
-        // CurrEstab and others never are negative; MaxConn is (-1) and is not asked for.
-        return number(fields(numbers).nth(position)?);
-    }
-}
-
-/// One number of `/proc/net/sockstat`, such as `TCP` `orphan`.
-pub fn sockstat(bytes: &[u8], group: &str, name: &str) -> Option<u64> {
-    for line in lines(bytes) {
+/// The numbers of a file of `key value` lines, such as `/proc/vmstat`.
+pub fn keyed(bytes: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
+    lines(bytes).filter_map(|line| {
         let mut words = fields(line);
-        let Some(key) = words.next() else { continue };
-        if key.strip_suffix(b":") == Some(group.as_bytes()) {
-            words.find(|word| *word == name.as_bytes())?;
-            return number(words.next()?);
-        }
-    }
-    None
+        let key = words.next()?;
+        Some((key.strip_suffix(b":").unwrap_or(key), number(words.next()?)?))
+    })
 }
 
-/// A whole disk in `/proc/diskstats`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
+/// The counters of one group of `/proc/net/snmp` or `/proc/net/netstat`, whose lines come in pairs: names, then
+/// numbers. Those that are negative are left out: of them -1 says that there is no limit.
+pub fn paired<'a>(bytes: &'a [u8], group: &'static str) -> impl Iterator<Item = (&'a [u8], u64)> {
+    let is_groups = move |line: &&[u8]| {
+        line.strip_prefix(group.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'))
+    };
+    let mut lines = lines(bytes).filter(is_groups);
+    let names = lines.next().unwrap_or_default();
+    let numbers = lines.next().unwrap_or_default();
+    fields(names).zip(fields(numbers)).skip(1).filter_map(|(name, word)| Some((name, number(word)?)))
+}
+
+/// The numbers of one group of `/proc/net/sockstat`, such as `TCP`: names and numbers by turns.
+pub fn sockstat<'a>(bytes: &'a [u8], group: &'static str) -> impl Iterator<Item = (&'a [u8], u64)> {
+    let line = lines(bytes).find_map(|line| {
+        let rest = line.strip_prefix(group.as_bytes())?;
+        rest.strip_prefix(b":")
+    });
+    let mut words = fields(line.unwrap_or_default());
+    std::iter::from_fn(move || Some((words.next()?, number(words.next()?)?)))
+}
+
+/// A whole disk in `/proc/diskstats`. Its counters begin at boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disk<'a> {
     /// Its name: `sda`, `nvme0n1`, `dm-0`.
-    pub name: String,
-    /// Milliseconds since boot during which it had work.
+    pub name: &'a str,
+    /// Reads completed.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes completed.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Requests that it works on now.
+    pub in_flight: u64,
+    /// Milliseconds during which it had work.
     pub busy_ms: u64,
+    /// Milliseconds that its requests waited and were worked on, summed: its growth is the queue's length.
+    pub queued_ms: u64,
 }
 
 /// The disks that did anything since boot, without partitions, loop devices and RAM disks.
-pub fn disks(bytes: &[u8]) -> Vec<Disk> {
-    let mut disks: Vec<Disk> = Vec::new();
-    for line in lines(bytes) {
+pub fn disks(bytes: &[u8]) -> impl Iterator<Item = Disk<'_>> {
+    // Sectors of this file are of 512 bytes, whatever the disk's own are.
+    const SECTOR_BYTES: u64 = 512;
+    let mut last = "";
+    lines(bytes).filter_map(move |line| {
         let mut words = fields(line);
-        let Some(name) = words.nth(2) else { continue };
-        // Fields 4 and 8 of the documented list: reads and writes completed; 13 is time with work, in ms.
+        let name = std::str::from_utf8(words.nth(2)?).ok()?;
         let mut numbers = words.map(|word| number(word).unwrap_or(0));
-        let reads = numbers.next().unwrap_or(0);
-        let writes = numbers.nth(3).unwrap_or(0);
-        let Some(busy_ms) = numbers.nth(4) else { continue };
-        if reads + writes == 0
-            || [&b"loop"[..], b"ram", b"zram", b"sr", b"fd"].iter().any(|p| name.starts_with(p))
-        {
-            continue;
-        }
-        let name = String::from_utf8_lossy(name).into_owned();
+        let (reads, _merged, read_sectors, _ms) =
+            (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
+        let (writes, _merged, written_sectors, _ms) =
+            (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
+        let (in_flight, busy_ms, queued_ms) = (numbers.next()?, numbers.next()?, numbers.next()?);
         // A partition follows its disk: sda, sda1; nvme0n1, nvme0n1p1.
-        let is_partition = disks.iter().any(|disk| {
-            name.strip_prefix(disk.name.as_str()).is_some_and(|rest| {
+        let is_partition = !last.is_empty()
+            && !last.starts_with("dm-")
+            && !last.starts_with("md")
+            && name.strip_prefix(last).is_some_and(|rest| {
                 let rest = rest.strip_prefix('p').unwrap_or(rest);
                 !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())
-            }) && !disk.name.starts_with("dm-")
-                && !disk.name.starts_with("md")
-        });
-        if !is_partition && disks.len() < limits::DISKS_MAX {
-            disks.push(Disk { name, busy_ms });
+            });
+        if is_partition {
+            return None;
         }
-    }
-    disks
+        last = name;
+        let is_disk = !["loop", "ram", "zram", "sr", "fd"].iter().any(|kind| name.starts_with(kind));
+        (is_disk && reads + writes > 0).then_some(Disk {
+            name,
+            reads,
+            read_bytes: read_sectors.saturating_mul(SECTOR_BYTES),
+            writes,
+            written_bytes: written_sectors.saturating_mul(SECTOR_BYTES),
+            in_flight,
+            busy_ms,
+            queued_ms,
+        })
+    })
 }
 
 /// A mounted file system.
@@ -275,7 +321,55 @@ fn unescape_mount(point: &[u8]) -> PathBuf {
     std::ffi::OsString::from_vec(out).into()
 }
 
-/// `/proc/PID/stat`, as much of it as is used.
+/// The flag of a kernel thread (include/linux/sched.h).
+const PF_KTHREAD: u64 = 0x0020_0000;
+
+/// `/proc/PID/stat`, as much of it as is used, in the buffer that it was read into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessStat<'a> {
+    /// Its number and start.
+    pub id: ProcessId,
+    /// The program's short name (15 bytes at most), which may be any bytes.
+    pub comm: &'a [u8],
+    /// `R`, `S`, `D`, `Z`, `T`, …
+    pub state: u8,
+    /// Its parent.
+    pub ppid: u32,
+    /// Ticks on the processor, user and system.
+    pub cpu_ticks: u64,
+    /// Threads.
+    pub threads: u32,
+    /// Resident pages.
+    pub rss_pages: u64,
+    /// It is a thread of the kernel.
+    pub is_kernel: bool,
+}
+
+impl ProcessStat<'_> {
+    /// From the file's bytes. The name stands in parentheses and may itself hold blanks and parentheses.
+    pub fn parse(bytes: &[u8]) -> Option<ProcessStat<'_>> {
+        let open = memchr::memchr(b'(', bytes)?;
+        let close = memchr::memrchr(b')', bytes)?;
+        let pid = u32::try_from(number(&bytes[..open])?).ok()?;
+        let comm = bytes.get(open + 1..close)?;
+        let mut words = fields(bytes.get(close + 1..)?);
+        let state = *words.next()?.first()?;
+        let mut numbers = words.map(|word| number(word).unwrap_or(0));
+        let ppid = u32::try_from(numbers.next()?).ok()?;
+        // Fields 9 flags; 14, 15 utime and stime; 20 threads; 22 start; 24 rss. The iterator stands after field 4.
+        let is_kernel = numbers.nth(4)? & PF_KTHREAD != 0;
+        let utime = numbers.nth(4)?;
+        let stime = numbers.next()?;
+        let threads = u32::try_from(numbers.nth(4)?).unwrap_or(u32::MAX);
+        let start_ticks = numbers.nth(1)?;
+        let rss_pages = numbers.nth(1)?;
+        let cpu_ticks = utime.saturating_add(stime);
+        let id = ProcessId { pid, start_ticks };
+        Some(ProcessStat { id, comm, state, ppid, cpu_ticks, threads, rss_pages, is_kernel })
+    }
+}
+
+/// A process as its `stat` file says, to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its number and start.
@@ -295,30 +389,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// From the file's bytes. The name stands in parentheses and may itself hold blanks and parentheses.
+    /// From the file's bytes.
     pub fn parse(bytes: &[u8]) -> Option<Process> {
-        let open = memchr::memchr(b'(', bytes)?;
-        let close = memchr::memrchr(b')', bytes)?;
-        let pid = u32::try_from(number(&bytes[..open])?).ok()?;
-        let comm = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
-        let mut words = fields(bytes.get(close + 1..)?);
-        let state = char::from(*words.next()?.first()?);
-        let mut numbers = words.map(|word| number(word).unwrap_or(0));
-        let ppid = u32::try_from(numbers.next()?).ok()?;
-        // Fields 14, 15 utime and stime; 20 threads; 22 start; 24 rss. The iterator stands after field 4.
-        let utime = numbers.nth(9)?;
-        let stime = numbers.next()?;
-        let threads = u32::try_from(numbers.nth(4)?).unwrap_or(u32::MAX);
-        let start_ticks = numbers.nth(1)?;
-        let rss_pages = numbers.nth(1)?;
+        let stat = ProcessStat::parse(bytes)?;
         Some(Process {
-            id: ProcessId { pid, start_ticks },
-            comm,
-            state,
-            ppid,
-            cpu_ticks: utime.saturating_add(stime),
-            threads,
-            rss_pages,
+            id: stat.id,
+            comm: String::from_utf8_lossy(stat.comm).into_owned(),
+            state: char::from(stat.state),
+            ppid: stat.ppid,
+            cpu_ticks: stat.cpu_ticks,
+            threads: stat.threads,
+            rss_pages: stat.rss_pages,
         })
     }
 
@@ -453,72 +534,6 @@ pub fn boot_time(root: &Root) -> Result<Time, Error> {
     Ok(Time::from_secs(i64::try_from(stat.boot_s).unwrap_or(0)))
 }
 
-/// The memory cgroup of this process, where one limits it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryCgroup {
-    dir: PathBuf,
-    v2: bool,
-    /// The limit, in bytes.
-    pub limit_bytes: u64,
-}
-
-impl MemoryCgroup {
-    /// The lowest limit between this process's cgroup and the root of the hierarchy, if it is below the machine's
-    /// memory. A limit counts wherever it stands on the way up.
-    pub fn find(root: &Root, machine_bytes: u64) -> Option<MemoryCgroup> {
-        let mut buffer = Vec::new();
-        let text = String::from_utf8_lossy(root.read("/proc/self/cgroup", &mut buffer).ok()?).into_owned();
-        let mut best: Option<MemoryCgroup> = None;
-        for line in text.lines() {
-            let mut parts = line.splitn(3, ':');
-            let (Some(hierarchy), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
-            else {
-                continue;
-            };
-            let v2 = hierarchy == "0" && controllers.is_empty();
-            if !v2 && !controllers.split(',').any(|controller| controller == "memory") {
-                continue;
-            }
-            let bases: &[&str] =
-                if v2 { &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] } else { &["/sys/fs/cgroup/memory"] };
-            for base in bases {
-                // Inside a container the path may be the machine's while only the container's part is mounted;
-                // the walk ends at the mount itself, which is then the container's own cgroup.
-                for level in Path::new(path).ancestors() {
-                    let dir = Path::new(base).join(level.strip_prefix("/").unwrap_or(level));
-                    let file = dir.join(if v2 { "memory.max" } else { "memory.limit_in_bytes" });
-                    // v2 says "max" where there is no limit; v1 gives a number beyond all memory.
-                    let Some(limit_bytes) = root.read(&file, &mut buffer).ok().and_then(number) else {
-                        continue;
-                    };
-                    if limit_bytes < machine_bytes
-                        && best.as_ref().is_none_or(|b| limit_bytes < b.limit_bytes)
-                    {
-                        best = Some(MemoryCgroup { dir, v2, limit_bytes });
-                    }
-                }
-            }
-        }
-        best
-    }
-
-    /// Bytes in use that cannot simply be dropped (without the inactive file cache).
-    pub fn used_bytes(&self, root: &Root, buffer: &mut Vec<u8>) -> Option<u64> {
-        let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
-        let usage = number(root.read(self.dir.join(file), buffer).ok()?)?;
-        let stat = root.read(self.dir.join("memory.stat"), buffer).unwrap_or_default();
-        let cache =
-            value_of(stat, if self.v2 { b"inactive_file" } else { b"total_inactive_file" }).unwrap_or(0);
-        Some(usage.saturating_sub(cache))
-    }
-
-    /// Processes that the kernel killed here because the limit was met, since the cgroup was made.
-    pub fn oom_kills(&self, root: &Root, buffer: &mut Vec<u8>) -> Option<u64> {
-        let file = if self.v2 { "memory.events" } else { "memory.oom_control" };
-        value_of(root.read(self.dir.join(file), buffer).ok()?, b"oom_kill")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -526,12 +541,13 @@ mod tests {
     #[test]
     fn stat_is_read() {
         let stat = Stat::parse(
-            b"cpu  10 1 5 1000 7 2 3 4 0 0\ncpu0 5 0 0 0 0 0 0 0 0 0\ncpu1 5 0 0 0 0 0 0 0 0 0\nbtime 1700000000\n\
-              processes 99\nprocs_running 2\nprocs_blocked 1\n",
+            b"cpu  10 1 5 1000 7 2 3 4 0 0\ncpu0 5 0 0 0 0 0 0 0 0 0\ncpu1 5 0 0 0 0 0 0 0 0 0\nintr 70 1 2\nctxt 80\n\
+              btime 1700000000\nprocesses 99\nprocs_running 2\nprocs_blocked 1\n",
         )
         .unwrap();
-        assert_eq!(stat.busy_ticks, 10 + 1 + 5 + 2 + 3 + 4);
-        assert_eq!((stat.cores, stat.iowait_ticks, stat.forks, stat.running, stat.blocked), (2, 7, 99, 2, 1));
+        assert_eq!(stat.all.busy(), 10 + 1 + 5 + 2 + 3 + 4);
+        assert_eq!((stat.cores, stat.all.iowait, stat.forks, stat.running, stat.blocked), (2, 7, 99, 2, 1));
+        assert_eq!((stat.interrupts, stat.switches, stat.boot_s), (70, 80, 1_700_000_000));
         assert_eq!(Stat::parse(b""), None);
         assert_eq!(Stat::parse(b"\xff\xfe"), None);
     }
@@ -561,20 +577,41 @@ mod tests {
 
     #[test]
     fn counters_in_pairs() {
-        let text = b"Ip: A B\nIp: 1 2\nTcp: RtoMin MaxConn CurrEstab RetransSegs\nTcp: 200 -1 17 5\n";
-        assert_eq!(paired(text, "Tcp", "CurrEstab"), Some(17));
-        assert_eq!(paired(text, "Tcp", "RetransSegs"), Some(5));
-        assert_eq!(paired(text, "Tcp", "Nothing"), None);
-        assert_eq!(sockstat(b"sockets: used 9\nTCP: inuse 5 orphan 70 tw 0\n", "TCP", "orphan"), Some(70));
+        let text = b"Ip: A B\nIp: 1 2\nTcp: RtoMin MaxConn CurrEstab RetransSegs\nTcp: 200 -1 17 5\nTcpExt: A\nTcpExt: 9\n";
+        let tcp: Vec<_> = paired(text, "Tcp").collect();
+        assert_eq!(tcp, [(&b"RtoMin"[..], 200), (b"CurrEstab", 17), (b"RetransSegs", 5)]);
+        assert_eq!(paired(text, "Udp").count(), 0);
+        let text = b"sockets: used 9\nTCP: inuse 5 orphan 70 tw 0\n";
+        assert_eq!(
+            sockstat(text, "TCP").collect::<Vec<_>>(),
+            [(&b"inuse"[..], 5), (b"orphan", 70), (b"tw", 0)]
+        );
+        assert_eq!(sockstat(text, "UDP").count(), 0);
+        assert_eq!(
+            keyed(b"MemTotal:  12 kB\noom_kill 3\nx\n").collect::<Vec<_>>(),
+            [(&b"MemTotal"[..], 12), (b"oom_kill", 3)]
+        );
     }
 
     #[test]
     fn disks_without_partitions() {
-        let text = b"   8  0 sda 10 0 0 0 20 0 0 0 0 1234 0\n   8  1 sda1 10 0 0 0 20 0 0 0 0 1000 0\n\
+        let text = b"   8  0 sda 10 1 16 3 20 2 32 4 5 1234 77\n   8  1 sda1 10 0 0 0 20 0 0 0 0 1000 0\n\
              259 0 nvme0n1 1 0 0 0 2 0 0 0 0 77 0\n 259 1 nvme0n1p1 1 0 0 0 2 0 0 0 0 70 0\n\
-             7 0 loop0 5 0 0 0 0 0 0 0 0 1 0\n 8 16 sdb 0 0 0 0 0 0 0 0 0 0 0\n";
-        let names: Vec<_> = disks(text).into_iter().map(|disk| (disk.name, disk.busy_ms)).collect();
-        assert_eq!(names, [("sda".to_owned(), 1234), ("nvme0n1".to_owned(), 77)]);
+             7 0 loop0 5 0 0 0 0 0 0 0 0 1 0\n 8 16 sdb 0 0 0 0 0 0 0 0 0 0 0\n 8 17 sdb1 1 0 0 0 1 0 0 0 0 9 0\n\
+             253 0 dm-1 1 0 0 0 0 0 0 0 0 5 0\n 253 1 dm-10 1 0 0 0 0 0 0 0 0 6 0\n";
+        let names: Vec<_> = disks(text).map(|disk| (disk.name, disk.busy_ms)).collect();
+        assert_eq!(names, [("sda", 1234), ("nvme0n1", 77), ("dm-1", 5), ("dm-10", 6)]);
+        let sda = Disk {
+            name: "sda",
+            reads: 10,
+            read_bytes: 16 * 512,
+            writes: 20,
+            written_bytes: 32 * 512,
+            in_flight: 5,
+            busy_ms: 1234,
+            queued_ms: 77,
+        };
+        assert_eq!(disks(text).next(), Some(sda));
     }
 
     #[test]

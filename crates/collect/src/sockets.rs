@@ -13,6 +13,10 @@ use toban_model::{Connection, TcpState, canonical};
 
 use crate::{Error, Root, limits, procfs};
 
+mod walk;
+
+pub(crate) use walk::{Met, Walk};
+
 /// A set of TCP states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct States(u32);
@@ -132,13 +136,6 @@ pub fn tcp(root: &Root, filter: &Filter) -> Result<Sockets, Error> {
     Ok(Sockets { list, cut, source })
 }
 
-/// How many TCP sockets are in these states.
-pub fn count(root: &Root, states: States) -> Result<u64, Error> {
-    let mut count = 0;
-    each_tcp(root, &Filter { states, local_ports: Vec::new(), with_info: false }, &mut |_| count += 1)?;
-    Ok(count)
-}
-
 fn each_tcp(root: &Root, filter: &Filter, take: &mut dyn FnMut(Socket)) -> Result<Source, Error> {
     let mut begun = false;
     if root.is_live() {
@@ -188,7 +185,7 @@ fn each_tcp_netlink(filter: &Filter, take: &mut dyn FnMut(Socket)) -> Result<(),
             request[2] = if filter.with_info { 1 << (INET_DIAG_INFO - 1) } else { 0 };
             request[4..8].copy_from_slice(&filter.states.0.to_ne_bytes());
             request[8..10].copy_from_slice(&port.to_be_bytes());
-            link.dump(&request, |payload| {
+            link.dump(SOCK_DIAG_BY_FAMILY, &request, |payload| {
                 if let Some(socket) = inet_socket(payload)
                     && (filter.local_ports.is_empty()
                         || filter.local_ports.contains(&socket.connection.local.port()))
@@ -290,18 +287,17 @@ impl Link {
     }
 
     /// Sends one dump request and hands over each answer's payload.
-    fn dump(&mut self, request: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+    fn dump(&mut self, kind: u16, request: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Error> {
         let what = self.what;
         let failed = |source: std::io::Error| Error::Netlink { what, source };
+        let mut message = [0; 96];
         let len = 16 + request.len();
-        let mut message = Vec::with_capacity(len);
-        message.extend_from_slice(&u32::try_from(len).unwrap_or(0).to_ne_bytes());
-        message.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        message.extend_from_slice(&DUMP_FLAGS.to_ne_bytes());
-        message.extend_from_slice(&[0; 8]);
-        message.extend_from_slice(request);
+        message[..4].copy_from_slice(&u32::try_from(len).unwrap_or(0).to_ne_bytes());
+        message[4..6].copy_from_slice(&kind.to_ne_bytes());
+        message[6..8].copy_from_slice(&DUMP_FLAGS.to_ne_bytes());
+        message[16..len].copy_from_slice(request);
         let kernel = SocketAddrNetlink::new(0, 0);
-        rustix::net::sendto(&self.socket, &message, SendFlags::empty(), &kernel)
+        rustix::net::sendto(&self.socket, &message[..len], SendFlags::empty(), &kernel)
             .map_err(|e| failed(e.into()))?;
         loop {
             let len = match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
@@ -313,10 +309,10 @@ impl Link {
             if rest.is_empty() {
                 return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
             }
-            while let (Some(len), Some(kind)) = (u32_ne(rest, 0), u16_ne(rest, 4)) {
+            while let (Some(len), Some(answer)) = (u32_ne(rest, 0), u16_ne(rest, 4)) {
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
                 let Some(payload) = rest.get(16..len) else { break };
-                match kind {
+                match answer {
                     NLMSG_DONE => return Ok(()),
                     NLMSG_ERROR => {
                         let code = u32_ne(payload, 0).unwrap_or(0).cast_signed();
@@ -325,7 +321,7 @@ impl Link {
                         }
                         return Err(failed(std::io::Error::from_raw_os_error(-code)));
                     }
-                    SOCK_DIAG_BY_FAMILY => each(payload),
+                    _ if answer == kind => each(payload),
                     _ => {}
                 }
                 rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
@@ -475,7 +471,7 @@ fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<
     request[0] = AF_UNIX;
     request[4..8].copy_from_slice(&states.to_ne_bytes());
     request[12..16].copy_from_slice(&(SHOW_NAME | SHOW_RQLEN).to_ne_bytes());
-    Link::open("unix")?.dump(&request, |message| {
+    Link::open("unix")?.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
         let (Some(head), Some(rest)) = (message.get(..16), message.get(16..)) else { return };
         let mut path = None;
         let mut queue = (0, 0);

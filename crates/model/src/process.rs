@@ -90,8 +90,8 @@ pub struct ProcessUse {
 pub struct Processes {
     /// How many there are, kernel threads included.
     pub count: u32,
-    /// How many of them were looked at in this second. A pass that cannot end within its share is cut, and goes on in
-    /// the next second where it was cut.
+    /// How many of them were looked at in this second, or are known to rest because all processor time is accounted for
+    /// without them. A pass that cannot end within its share is cut, and goes on in the next second where it was cut.
     pub looked_at: u32,
     /// The busiest by CPU, memory, I/O, threads and file handles.
     pub busiest: Vec<ProcessUse>,

@@ -94,6 +94,11 @@ impl Error {
         }
     }
 
+    /// What was to be opened is not there: a file of samples that was closed or given up between being listed and now.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn database(path: &Path, source: rusqlite::Error) -> Error {
         let path = path.to_owned();
         match source.sqlite_error_code() {

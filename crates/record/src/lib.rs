@@ -1,5 +1,5 @@
 //! Keeps everything: incidents, the audit trail, bans, positions and baselines in one SQLite file (`record.db`), and
-//! the samples of every second in append-only segments ([`frames`]).
+//! the samples of every second in files of their own ([`frames`]).
 //!
 //! [`Record`] is the database. Several processes may have the same directory open: the agent, and any number of
 //! commands. An action is written and on the disk before it is done (`synchronous=FULL`), so after a crash the record
@@ -22,11 +22,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavio
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toban_model::{
-    ActionId, ActionRecord, ActionState, Actor, Ban, Finding, Incident, IncidentId, Plan, Prefix, Time,
+    ActionId, ActionRecord, ActionState, Actor, Ban, Finding, Incident, IncidentId, Plan, Prefix, Sample,
+    Time,
 };
 
 pub use error::Error;
-pub use frames::{Cursor, Frames, Limits};
+pub use frames::{Cursor, Frames, Limits, Losses, Series};
 
 /// The database's name in the record's directory.
 pub const DATABASE: &str = "record.db";
@@ -130,6 +131,16 @@ impl Record {
     pub fn frames(&self, from: Time, to: Time) -> Result<Cursor, Error> {
         // An empty path is no directory, and what does not exist holds no samples.
         frames::frames(&self.frames_dir().unwrap_or_default(), from, to)
+    }
+
+    /// One vital from `from` up to and with `to`: its seconds, and minutes where these are all that is kept.
+    pub fn vital(&self, name: &str, from: Time, to: Time) -> Result<Series, Error> {
+        frames::vital(&self.frames_dir().unwrap_or_default(), name, from, to)
+    }
+
+    /// The newest sample at or before a moment, and what could not be read of the time around it.
+    pub fn moment(&self, at: Time) -> Result<(Option<Sample>, Losses), Error> {
+        frames::moment(&self.frames_dir().unwrap_or_default(), at)
     }
 
     /// Where the damaged database went that [`Record::open`] found. Say it to the user.

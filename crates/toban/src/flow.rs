@@ -503,7 +503,8 @@ impl Flow {
             let view = servers::view(&self.root, service, now, &mut self.views);
             self.watch.view(view);
         }
-        let mut sample = self.sampler.sample(now);
+        let mut sample = Sampler::empty();
+        self.sampler.sample(now, &mut sample);
         sample.readings.extend(self.watch.server_readings());
         self.watch.sample(sample.clone(), learn);
         sample

@@ -56,6 +56,8 @@ struct Agent {
     settings: Settings,
     record: Arc<Record>,
     frames: Option<Frames>,
+    /// The disk did not take the last sample.
+    unkept: bool,
     flow: Flow,
     course: Course,
     incident: Option<Incident>,
@@ -133,6 +135,7 @@ impl Agent {
             course: incident.as_ref().map_or_else(Course::default, |_| Course::resumed(now)),
             incident,
             frames: None,
+            unkept: false,
             flow,
             kept: Time::ZERO,
             kept_usual: now,
@@ -196,12 +199,15 @@ impl Agent {
         self.flow.follow(now);
         let mut sample = self.flow.look(now, !self.course.is_open());
         sample.late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
-        if let Some(frames) = &mut self.frames
-            && let Err(error) = frames.append(&sample)
-        {
-            let error = error.to_string();
-            self.warn(&format!("no more samples are kept: {error}"));
-            self.frames = None;
+        if let Some(frames) = &mut self.frames {
+            let outcome = frames.append(&sample);
+            let dropped = frames.dropped();
+            match &outcome {
+                Err(error) if !self.unkept => self.warn(&format!("samples wait for the disk: {error}")),
+                Ok(()) if self.unkept => self.warn(&format!("samples are kept again; {dropped} were lost")),
+                _ => {}
+            }
+            self.unkept = outcome.is_err();
         }
         if now.since(self.kept_usual) >= KEEP_USUAL_EVERY {
             self.keep_usual(now);

@@ -73,7 +73,7 @@ pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, at: Time) {
         flow.watch.set_baseline(kept);
     }
     let Ok(samples) = record.frames(from, at) else { return };
-    for sample in samples.flatten() {
+    for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
         flow.watch.sample(sample, learn);
     }

@@ -1,14 +1,20 @@
 //! `file_handles.used`: open files of the whole machine against fs.file-max.
 
-use toban_model::Reading;
+use toban_model::Sample;
 
 use super::{Collector, gauge, percent};
+use crate::kept::Kept;
 use crate::{Error, Root, procfs};
 
 /// Reads `/proc/sys/fs/file-nr`.
-#[derive(Default)]
 pub(super) struct FileHandles {
-    buffer: Vec<u8>,
+    file: Kept,
+}
+
+impl Default for FileHandles {
+    fn default() -> FileHandles {
+        FileHandles { file: Kept::new("/proc/sys/fs/file-nr") }
+    }
 }
 
 impl Collector for FileHandles {
@@ -16,15 +22,15 @@ impl Collector for FileHandles {
         "file_handles"
     }
 
-    fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error> {
-        let Ok(bytes) = root.read("/proc/sys/fs/file-nr", &mut self.buffer) else { return Ok(()) };
+    fn collect(&mut self, root: &Root, out: &mut Sample) -> Result<(), Error> {
+        let bytes = self.file.try_read(root).unwrap_or_default();
         let mut words = bytes.split(|b| b.is_ascii_whitespace()).filter_map(procfs::number);
         // Allocated, allocated and unused (always 0 since 2.6), maximum.
-        let (Some(allocated), Some(_), Some(max)) = (words.next(), words.next(), words.next()) else {
-            return Ok(());
-        };
-        if let Some(used) = percent(allocated as f64, max as f64) {
-            out.push(gauge("file_handles.used", used, "%"));
+        if let (Some(allocated), Some(_), Some(max)) = (words.next(), words.next(), words.next()) {
+            out.readings.push(gauge("file_handles.count", allocated as f64, ""));
+            if let Some(used) = percent(allocated as f64, max as f64) {
+                out.readings.push(gauge("file_handles.used", used, "%"));
+            }
         }
         Ok(())
     }

@@ -1,31 +1,41 @@
-//! The vitals of the host, one file a collector, and the sampler that runs them all.
+//! What is read of the host every second, one file a collector, and the sampler that runs them all.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use toban_model::{Name, Reading, ReadingKind, Sample, Time};
+use rustix::time::{ClockId, clock_gettime};
+use toban_model::{Name, Reading, ReadingKind, Sample, Texts, Time};
 
+use crate::aside::Aside;
 use crate::{Error, Root};
 
 mod conntrack;
 mod cpu;
 mod disk;
 mod file_handles;
+mod groups;
+mod ip;
 mod load;
 mod memory;
 mod network;
 mod pressure;
 mod processes;
+mod sockets;
+mod space;
 mod tcp;
 
-/// One unit that reads some vitals. It keeps its own buffers between calls.
+pub(crate) use memory::MemoryCgroup;
+
+/// One unit that reads some vitals. It keeps its own buffers, names and handles between calls, so that from its second
+/// call on it asks for no memory as long as the host has the same parts.
 ///
-/// A collector never waits for anything but the kernel, pushes what it could read, and leaves out what this host
-/// does not have: absent is neither zero nor an error. On an error what it pushed before stays.
+/// A collector never waits for anything but the kernel's processor time, adds what it could read to the sample, and
+/// leaves out what this host does not have: absent is neither zero nor an error. On an error what it added before
+/// stays. One that may have to wait for a disk or a lock runs aside.
 pub trait Collector: Send {
     /// Its name, the same as its file's.
     fn id(&self) -> &'static str;
     /// Reads once.
-    fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error>;
+    fn collect(&mut self, root: &Root, out: &mut Sample) -> Result<(), Error>;
 }
 
 /// How a collector is made anew.
@@ -37,13 +47,24 @@ pub static ALL: &[(&str, Make)] = &[
     ("load", || Box::<load::Load>::default()),
     ("memory", || Box::<memory::Memory>::default()),
     ("disk", || Box::<disk::Disk>::default()),
+    ("space", || aside(Box::<space::Space>::default(), 5)),
     ("network", || Box::<network::Network>::default()),
     ("tcp", || Box::<tcp::Tcp>::default()),
+    ("ip", || Box::<ip::Ip>::default()),
+    ("sockets", || Box::<sockets::Sockets>::default()),
     ("processes", || Box::<processes::Processes>::default()),
+    ("groups", || aside(Box::<groups::Groups>::default(), 10)),
     ("pressure", || Box::<pressure::Pressure>::default()),
     ("conntrack", || Box::<conntrack::Conntrack>::default()),
     ("file_handles", || Box::<file_handles::FileHandles>::default()),
 ];
+
+fn aside(collector: Box<dyn Collector>, every_s: u64) -> Box<dyn Collector> {
+    Box::new(Aside::new(collector, Duration::from_secs(every_s)))
+}
+
+/// Readings of a host that has more parts of every kind than are told of.
+const READINGS_ROOM: usize = 448;
 
 /// A number that is itself the vital.
 pub(crate) fn gauge(name: impl Into<Name>, value: f64, unit: &'static str) -> Reading {
@@ -69,24 +90,43 @@ pub struct Failure {
 /// Runs every collector once a sample. One that fails does not stop the others.
 pub struct Sampler {
     root: Root,
-    collectors: Vec<Box<dyn Collector>>,
+    collectors: Vec<(Box<dyn Collector>, Duration)>,
     failures: Vec<Failure>,
-    readings: usize,
+    failing: usize,
 }
 
 impl Sampler {
     /// With all collectors.
     pub fn new(root: Root) -> Sampler {
-        let collectors = ALL.iter().map(|(_, make)| make()).collect();
-        Sampler { root, collectors, failures: Vec::new(), readings: 0 }
+        let collectors = ALL.iter().map(|(_, make)| (make(), Duration::ZERO)).collect();
+        Sampler { root, collectors, failures: Vec::new(), failing: 0 }
     }
 
-    /// One sample. `late_us` is the caller's to set: only the caller knows when it was planned.
-    pub fn sample(&mut self, now: Time) -> Sample {
+    /// A sample with room for all that one second has.
+    pub fn empty() -> Sample {
+        let mut sample = Sample { texts: Texts::with_room(), ..Sample::default() };
+        sample.readings.reserve(READINGS_ROOM);
+        sample.processes.busiest.reserve(crate::processes::ROWS_MAX);
+        sample.sockets.reserve(sockets::ROWS_MAX);
+        sample
+    }
+
+    /// Fills a sample; nothing of what it held before stays. `late_us` is the caller's to set: only the caller knows
+    /// when it was planned.
+    pub fn sample(&mut self, now: Time, out: &mut Sample) {
         let begun = Instant::now();
-        let mut readings = Vec::with_capacity(self.readings);
-        for collector in &mut self.collectors {
-            if let Err(error) = collector.collect(&self.root, &mut readings) {
+        out.at = now;
+        out.late_us = 0;
+        out.readings.clear();
+        out.processes.busiest.clear();
+        (out.processes.count, out.processes.looked_at) = (0, 0);
+        out.sockets.clear();
+        out.texts.clear();
+        self.failing = 0;
+        for (collector, cost) in &mut self.collectors {
+            let before = thread_time();
+            if let Err(error) = collector.collect(&self.root, out) {
+                self.failing += 1;
                 let id = collector.id();
                 match self.failures.iter_mut().find(|failure| failure.collector == id) {
                     Some(failure) => {
@@ -96,16 +136,31 @@ impl Sampler {
                     None => self.failures.push(Failure { collector: id, times: 1, last: error.to_string() }),
                 }
             }
+            *cost += thread_time().saturating_sub(before);
         }
-        self.readings = readings.len();
-        let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Sample { at: now, took_us, readings, ..Sample::default() }
+        out.took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+    }
+
+    /// How many collectors failed in the last sample.
+    pub fn failing(&self) -> usize {
+        self.failing
     }
 
     /// What failed so far.
     pub fn failures(&self) -> &[Failure] {
         &self.failures
     }
+
+    /// The processor time that each collector took so far, of those in a thread of their own what the sampler spent.
+    pub fn costs(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        self.collectors.iter().map(|(collector, cost)| (collector.id(), *cost))
+    }
+}
+
+/// Processor time that this thread has used.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The share of `part` in `whole`, in percent; `None` of nothing.
@@ -114,69 +169,4 @@ pub(crate) fn percent(part: f64, whole: f64) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_and_the_folder_agree() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/collectors");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
-            .filter(|name| name != "mod")
-            .collect();
-        files.sort();
-        let mut listed: Vec<&str> = ALL.iter().map(|(id, _)| *id).collect();
-        for (id, make) in ALL {
-            assert_eq!(*id, make().id());
-        }
-        listed.sort_unstable();
-        assert_eq!(files, listed);
-    }
-
-    #[test]
-    fn this_host_has_vitals() {
-        let mut sampler = Sampler::new(Root::host());
-        let sample = sampler.sample(Time::from_secs(1));
-        let names: Vec<&str> = sample.readings.iter().map(|reading| reading.name.as_ref()).collect();
-        for name in [
-            "cpu.busy",
-            "cpu.iowait",
-            "load.1",
-            "memory.used",
-            "memory.available",
-            "disk.used:/",
-            "network.received",
-            "network.sent",
-            "tcp.established",
-            "tcp.syn_recv",
-            "tcp.listen_overflows",
-            "tcp.retransmits",
-            "processes.count",
-            "processes.running",
-            "processes.blocked",
-            "processes.forks",
-        ] {
-            assert!(names.contains(&name), "{name} is missing in {names:?}");
-        }
-        let unique: std::collections::HashSet<_> = names.iter().collect();
-        assert_eq!(unique.len(), names.len(), "a name is given twice");
-        assert!(sample.readings.iter().all(|reading| reading.value.is_finite() && reading.value >= 0.0));
-        assert_eq!(sampler.failures(), []);
-    }
-
-    #[test]
-    fn an_empty_root_fails_by_collector_and_goes_on() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("proc")).unwrap();
-        std::fs::write(root.path().join("proc/loadavg"), "1.50 0.5 0.1 1/9 77\n").unwrap();
-        let mut sampler = Sampler::new(Root::new(root.path()));
-        let sample = sampler.sample(Time::ZERO);
-        let load = sample.readings.iter().find(|reading| reading.name == "load.1").unwrap();
-        assert_eq!(load.value, 1.5);
-        sampler.sample(Time::ZERO);
-        let cpu = sampler.failures().iter().find(|failure| failure.collector == "cpu").unwrap();
-        assert_eq!(cpu.times, 2);
-        assert!(cpu.last.contains("proc/stat"), "{}", cpu.last);
-    }
-}
+mod tests;

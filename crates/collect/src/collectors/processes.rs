@@ -1,14 +1,26 @@
-//! `processes.*`: how many there are, run, wait for a disk, and are made a second.
+//! `processes.*` and `unit.*`, and the rows of the busiest processes.
 
-use toban_model::Reading;
+use std::time::Duration;
 
-use super::{Collector, counter, gauge};
-use crate::{Error, Root, procfs};
+use toban_model::Sample;
 
-/// Reads `/proc/stat` and counts the entries of `/proc`.
-#[derive(Default)]
+use super::Collector;
+use crate::processes::Table;
+use crate::{Error, Root};
+
+/// What a pass over all processes may take of a second: of the processor, and on the clock.
+const SHARE_CPU: Duration = Duration::from_millis(20);
+const SHARE_CLOCK: Duration = Duration::from_millis(100);
+
+/// Looks at all processes.
 pub(super) struct Processes {
-    buffer: Vec<u8>,
+    table: Table,
+}
+
+impl Default for Processes {
+    fn default() -> Processes {
+        Processes { table: Table::new(SHARE_CPU, SHARE_CLOCK) }
+    }
 }
 
 impl Collector for Processes {
@@ -16,15 +28,7 @@ impl Collector for Processes {
         "processes"
     }
 
-    fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error> {
-        // The count of /proc/loadavg would be cheaper, but it counts threads, and the machine's in a container.
-        out.push(gauge("processes.count", procfs::pids(root)?.len() as f64, ""));
-        let stat = procfs::Stat::parse(root.read("/proc/stat", &mut self.buffer)?).ok_or_else(|| {
-            Error::Form { path: root.at("/proc/stat"), expected: "a line that begins with cpu" }
-        })?;
-        out.push(gauge("processes.running", stat.running as f64, ""));
-        out.push(gauge("processes.blocked", stat.blocked as f64, ""));
-        out.push(counter("processes.forks", stat.forks as f64, "/s"));
-        Ok(())
+    fn collect(&mut self, root: &Root, out: &mut Sample) -> Result<(), Error> {
+        self.table.sample(root, out)
     }
 }

@@ -1,15 +1,67 @@
-//! `tcp.*`: connections by state, and what the kernel counts when queues overflow or packets are lost.
+//! `tcp.*`: what the kernel counts of connections, when queues overflow, packets are lost or windows close. How many
+//! sockets are in which state is counted by the collector `sockets`.
 
-use toban_model::{Reading, TcpState};
+use toban_model::Sample;
 
-use super::{Collector, counter, gauge};
-use crate::sockets::{self, States};
+use super::{Collector, gauge};
+use crate::kept::Kept;
+use crate::sums::{self, Sum, amount, events};
 use crate::{Error, Root, procfs};
 
-/// Reads `/proc/net/{snmp,netstat,sockstat}` and asks for half-open connections.
-#[derive(Default)]
+static SNMP: [Sum; 8] = [
+    amount("tcp.established", &["CurrEstab"]),
+    events("tcp.retransmits", &["RetransSegs"]),
+    events("tcp.accepted", &["PassiveOpens"]),
+    events("tcp.opened", &["ActiveOpens"]),
+    events("tcp.attempts_failed", &["AttemptFails"]),
+    events("tcp.resets_received", &["EstabResets"]),
+    events("tcp.resets_sent", &["OutRsts"]),
+    events("tcp.errors", &["InErrs"]),
+];
+
+static NETSTAT: [Sum; 18] = [
+    events("tcp.listen_overflows", &["ListenOverflows"]),
+    events("tcp.listen_drops", &["ListenDrops"]),
+    events("tcp.syn_cookies", &["SyncookiesSent"]),
+    events("tcp.syn_cookies_received", &["SyncookiesRecv"]),
+    events("tcp.syn_cookies_failed", &["SyncookiesFailed"]),
+    events("tcp.syn_queue_full", &["TCPReqQFullDrop", "TCPReqQFullDoCookies"]),
+    events("tcp.syn_retransmits", &["TCPSynRetrans"]),
+    // A window that we close is a process that does not read; one that the peer closes, a client that does not.
+    events("tcp.zero_window_sent", &["TCPToZeroWindowAdv"]),
+    events("tcp.zero_window_ended", &["TCPFromZeroWindowAdv"]),
+    events("tcp.zero_window_probes", &["TCPWinProbe"]),
+    events("tcp.timeouts", &["TCPTimeouts"]),
+    events("tcp.retransmits_lost", &["TCPLostRetransmit"]),
+    events("tcp.aborts_on_memory", &["TCPAbortOnMemory"]),
+    events("tcp.aborts_on_timeout", &["TCPAbortOnTimeout"]),
+    events("tcp.aborts_on_close", &["TCPAbortOnData", "TCPAbortOnClose"]),
+    events("tcp.receive_drops", &["TCPRcvQDrop", "TCPBacklogDrop", "PruneCalled", "RcvPruned"]),
+    events("tcp.memory_pressures", &["TCPMemoryPressures"]),
+    events("tcp.time_wait_overflows", &["TCPTimeWaitOverflow"]),
+];
+
+static SOCKSTAT: [Sum; 2] = [
+    // Orphans are the sockets of killed workers; no process's table shows them.
+    amount("tcp.orphans", &["orphan"]),
+    amount("tcp.time_wait", &["tw"]),
+];
+
+/// Reads `/proc/net/{snmp,netstat,sockstat}`.
 pub(super) struct Tcp {
-    buffer: Vec<u8>,
+    snmp: Kept,
+    netstat: Kept,
+    sockstat: Kept,
+}
+
+impl Default for Tcp {
+    fn default() -> Tcp {
+        Tcp {
+            snmp: Kept::new("/proc/net/snmp"),
+            netstat: Kept::new("/proc/net/netstat"),
+            sockstat: Kept::new("/proc/net/sockstat"),
+        }
+    }
 }
 
 impl Collector for Tcp {
@@ -17,42 +69,21 @@ impl Collector for Tcp {
         "tcp"
     }
 
-    fn collect(&mut self, root: &Root, out: &mut Vec<Reading>) -> Result<(), Error> {
-        let snmp = root.read("/proc/net/snmp", &mut self.buffer)?;
-        if let Some(count) = procfs::paired(snmp, "Tcp", "CurrEstab") {
-            out.push(gauge("tcp.established", count as f64, ""));
-        }
-        for (vital, name) in [
-            ("tcp.retransmits", "RetransSegs"),
-            ("tcp.accepted", "PassiveOpens"),
-            ("tcp.resets_sent", "OutRsts"),
-        ] {
-            if let Some(count) = procfs::paired(snmp, "Tcp", name) {
-                out.push(counter(vital, count as f64, "/s"));
-            }
-        }
+    fn collect(&mut self, root: &Root, out: &mut Sample) -> Result<(), Error> {
+        sums::tell(&SNMP, procfs::paired(self.snmp.read(root)?, "Tcp"), &mut out.readings);
         // Absent in some containers.
-        if let Ok(netstat) = root.read("/proc/net/netstat", &mut self.buffer) {
-            for (vital, name) in [
-                ("tcp.listen_overflows", "ListenOverflows"),
-                ("tcp.listen_drops", "ListenDrops"),
-                ("tcp.syn_cookies", "SyncookiesSent"),
-            ] {
-                if let Some(count) = procfs::paired(netstat, "TcpExt", name) {
-                    out.push(counter(vital, count as f64, "/s"));
-                }
-            }
+        let netstat = self.netstat.try_read(root).unwrap_or_default();
+        sums::tell(&NETSTAT, procfs::paired(netstat, "TcpExt"), &mut out.readings);
+        let sockstat = self.sockstat.try_read(root).unwrap_or_default();
+        sums::tell(&SOCKSTAT, procfs::sockstat(sockstat, "TCP"), &mut out.readings);
+        let pages = procfs::sockstat(sockstat, "TCP").find(|(name, _)| *name == b"mem");
+        if let Some((_, pages)) = pages {
+            let bytes = pages as f64 * rustix::param::page_size() as f64;
+            out.readings.push(gauge("tcp.memory", bytes, "B"));
         }
-        if let Ok(sockstat) = root.read("/proc/net/sockstat", &mut self.buffer) {
-            // Orphans are the sockets of killed workers; no process's table shows them.
-            for (vital, name) in [("tcp.orphans", "orphan"), ("tcp.time_wait", "tw")] {
-                if let Some(count) = procfs::sockstat(sockstat, "TCP", name) {
-                    out.push(gauge(vital, count as f64, ""));
-                }
-            }
+        if let Some((_, used)) = procfs::sockstat(sockstat, "sockets").next() {
+            out.readings.push(gauge("sockets.used", used as f64, ""));
         }
-        let half_open = sockets::count(root, States::of(TcpState::SynRecv))?;
-        out.push(gauge("tcp.syn_recv", half_open as f64, ""));
         Ok(())
     }
 }

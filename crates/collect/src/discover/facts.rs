@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use toban_model::{Host, ServiceKind, canonical};
 
-use crate::procfs::{self, Meminfo, MemoryCgroup, Stat};
+use crate::collectors::MemoryCgroup;
+use crate::procfs::{self, Meminfo, Stat};
 use crate::{Root, limits};
 
 pub(super) fn read(root: &Root) -> Host {

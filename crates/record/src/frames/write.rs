@@ -1,30 +1,34 @@
-//! The writing end: one process appends, segment by segment.
+//! The writing end: one process appends, segment by segment; a thread of its own closes them and makes room.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use toban_model::{Sample, Time};
 
-use super::wire::{self, Names};
-use super::{HEADER_BYTES, SUFFIX, read};
+use super::places::{self, COLUMNS, ROWS};
+use super::row_file::RowFile;
+use super::rows::RunWriter;
+use super::wire;
+use super::{HEADER_BYTES, SEGMENT, TAG_LAST, VERSION, keep};
 use crate::Error;
 
-/// What could not be written yet is kept up to this, then the oldest of it is dropped and counted: some minutes of
+/// What could not be written yet is kept up to this, then all of it is dropped and counted: a quarter of an hour of
 /// samples, for a disk that is full or does not answer.
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Closing that failed is tried again after so long.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// How much is kept, and how soon it is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A segment is closed when it is as large as this.
+    /// A segment is closed when its rows are as large as this, or the hour is over.
     pub segment_bytes: u64,
-    /// The oldest segments are deleted when all together are larger than this.
+    /// The oldest seconds become minutes, and the oldest minutes are deleted, when all together are larger than this.
     pub retain_bytes: u64,
-    /// Samples are handed to the kernel at least this often; from then on they outlive the process.
-    pub flush: Duration,
     /// What the kernel has is forced to the disk at least this often; from then on it outlives a power loss.
     pub sync: Duration,
 }
@@ -32,16 +36,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            segment_bytes: 4 << 20,
+            segment_bytes: 16 << 20,
             retain_bytes: 1 << 30,
-            flush: Duration::from_secs(2),
-            // A busy disk pays for each of these; a power loss costs at most so many seconds of samples.
-            sync: Duration::from_secs(10),
+            // Every second sample, however late it is, so that a power loss costs two seconds at most.
+            sync: Duration::from_millis(1500),
         }
     }
 }
 
-/// The segments of one host, open for appending.
+/// The samples of one host, open for appending.
 #[derive(Debug)]
 pub struct Frames {
     dir: PathBuf,
@@ -49,35 +52,49 @@ pub struct Frames {
     segment: Option<Segment>,
     torn_bytes: u64,
     dropped: u64,
-    /// The sample that came with the last flush.
-    flushed: Option<Time>,
+    /// Something is to be closed.
+    due: bool,
+    keeper: Option<JoinHandle<Result<(), Error>>>,
+    /// When closing failed the last time, until it succeeds.
+    failed: Option<Time>,
 }
 
 #[derive(Debug)]
 struct Segment {
     path: PathBuf,
     file: File,
-    names: Names,
+    run: RunWriter,
     /// Bytes that are in the file for certain.
     written: u64,
     pending: Vec<u8>,
     /// How many samples `pending` holds.
     waiting: u64,
+    start: Time,
     last: Time,
-    synced: Time,
+    synced: Option<Time>,
 }
 
 impl Frames {
-    /// Opens the directory for appending, creating it when it is missing (0700). The torn tail of the newest segment,
+    /// Opens the directory for appending, creating it when it is missing (0700). The torn tail of the newest row file,
     /// if nobody writes it, is cut off and counted in [`Frames::torn_bytes`]. Appending begins a new segment.
     pub fn open(dir: &Path, limits: Limits) -> Result<Frames, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::io(dir, e))?;
-        let mut frames =
-            Frames { dir: dir.to_owned(), limits, segment: None, torn_bytes: 0, dropped: 0, flushed: None };
-        if let Some((_, newest)) = read::segments(dir)?.pop() {
-            frames.torn_bytes = cut_torn_tail(&newest)?;
-        }
-        frames.retain()?;
+        let newest = places::segments(dir)?.pop().filter(|segment| segment.columns.is_none());
+        let torn_bytes = match newest.and_then(|segment| segment.rows) {
+            Some(path) => cut_torn_tail(&path)?,
+            None => 0,
+        };
+        let mut frames = Frames {
+            dir: dir.to_owned(),
+            limits,
+            segment: None,
+            torn_bytes,
+            dropped: 0,
+            due: true,
+            keeper: None,
+            failed: None,
+        };
+        frames.start_keeper();
         Ok(frames)
     }
 
@@ -86,25 +103,30 @@ impl Frames {
         self.torn_bytes
     }
 
-    /// How many samples were lost since it was opened: because the disk took nothing for minutes, or because a sample
-    /// was too large to be one.
+    /// How many samples were lost since it was opened: because the disk took nothing for a quarter of an hour, or because
+    /// a sample was too large to be one.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Appends a sample. An error means that the disk takes nothing now: what is waiting is kept and tried again with
-    /// the next sample, as long as there is room for it; what there is no room for is counted in [`Frames::dropped`].
+    /// Appends a sample, which then outlives the process. It may wait for the disk.
+    ///
+    /// An error means that the disk takes nothing now, or that closing failed: what is waiting is kept and tried again
+    /// with the next sample, as long as there is room for it in memory; what there is no room for is counted in
+    /// [`Frames::dropped`]. Go on appending.
     pub fn append(&mut self, sample: &Sample) -> Result<(), Error> {
-        let ends = self
-            .segment
-            .as_ref()
-            .is_some_and(|segment| sample.at < segment.last || segment.bytes() >= self.limits.segment_bytes);
+        let ends = self.segment.as_ref().is_some_and(|segment| {
+            sample.at < segment.last
+                || segment.bytes() >= self.limits.segment_bytes
+                || sample.at.bucket(SEGMENT) != segment.start.bucket(SEGMENT)
+        });
         // If the old segment cannot be ended because the disk is full, it goes on; its order is then not promised,
         // but nothing is lost.
-        let ended = if ends { self.close() } else { Ok(()) };
+        let ended = if ends { self.end() } else { Ok(()) };
+        let kept = self.look_after(sample.at);
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            None => match self.retain().and_then(|()| Segment::begin(&self.dir, sample.at)) {
+            None => match Segment::begin(&self.dir, sample.at) {
                 Ok(segment) => self.segment.insert(segment),
                 Err(e) => {
                     self.dropped += 1;
@@ -113,26 +135,22 @@ impl Frames {
             },
         };
         if segment.pending.len() > PENDING_BYTES_MAX {
-            // The names in what is dropped are lost with it, so what follows goes to a new segment.
-            self.dropped += segment.waiting + 1;
-            self.segment = None;
-            return ended.and(Err(Error::DiskFull { path: self.dir.clone() }));
+            self.dropped += segment.waiting;
+            segment.drop_pending();
         }
-        if segment.names.write(&mut segment.pending, sample) {
+        if segment.run.is_full() {
+            segment.run = RunWriter::default();
+        }
+        if segment.run.write(&mut segment.pending, sample) {
             segment.waiting += 1;
             segment.last = sample.at;
         } else {
+            // What would follow in its run is a difference to it.
+            segment.run = RunWriter::default();
             self.dropped += 1;
         }
-        let due = self
-            .flushed
-            .is_none_or(|flushed| sample.at < flushed || sample.at.since(flushed) >= self.limits.flush);
-        if due {
-            self.flushed = Some(sample.at);
-            let sync = sample.at.since(segment.synced) >= self.limits.sync;
-            segment.flush(sync)?;
-        }
-        ended
+        let sync = segment.synced.is_none_or(|synced| sample.at.since(synced) >= self.limits.sync);
+        segment.flush(sync).and(ended).and(kept)
     }
 
     /// Hands everything to the kernel and forces it to the disk.
@@ -143,75 +161,103 @@ impl Frames {
         }
     }
 
+    /// Waits until everything that is to be closed is closed and there is room again, which is otherwise done behind
+    /// the writer's back.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let before = self.join_keeper();
+        if self.due {
+            self.start_keeper();
+        }
+        before.and(self.join_keeper())
+    }
+
     /// Ends the segment in order.
-    fn close(&mut self) -> Result<(), Error> {
+    fn end(&mut self) -> Result<(), Error> {
         if let Some(segment) = &mut self.segment {
-            wire::write_last(&mut segment.pending, segment.last);
-            if let Err(e) = segment.flush(true) {
-                // The end mark may be tried again with the next sample; it must not pile up meanwhile.
-                let mark = segment.pending.len().saturating_sub(LAST_RECORD_BYTES);
-                segment.pending.truncate(mark);
-                return Err(e);
-            }
+            segment.end()?;
             self.segment = None;
+            self.due = true;
         }
         Ok(())
     }
 
-    /// Deletes the oldest segments until what is there, and one segment more, fits.
-    fn retain(&self) -> Result<(), Error> {
-        let mut segments = Vec::new();
-        for (_, path) in read::segments(&self.dir)? {
-            let bytes = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
-            segments.push((path, bytes));
-        }
-        let mut total: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
-        let room = self.limits.retain_bytes.saturating_sub(self.limits.segment_bytes);
-        for (path, bytes) in segments {
-            if total <= room {
-                break;
-            }
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(&path, e)),
-                _ => total -= bytes,
+    /// Starts what is due, and tells what became of what was started.
+    fn look_after(&mut self, now: Time) -> Result<(), Error> {
+        let mut told = Ok(());
+        if self.keeper.as_ref().is_some_and(JoinHandle::is_finished) {
+            let outcome = self.join_keeper();
+            let failed = outcome.is_err().then_some(now);
+            // That it still fails is not told every minute.
+            if std::mem::replace(&mut self.failed, failed).is_none() {
+                told = outcome;
             }
         }
-        Ok(())
+        let waits = self.failed.is_some_and(|failed| now >= failed && now.since(failed) < RETRY);
+        if self.due && self.keeper.is_none() && !waits {
+            self.start_keeper();
+        }
+        told
+    }
+
+    fn start_keeper(&mut self) {
+        let (dir, limits) = (self.dir.clone(), self.limits);
+        let keeper = thread::Builder::new().name("toban-keep".into()).spawn(move || keep::keep(&dir, limits));
+        // Without a thread it stays due.
+        self.due = keeper.is_err();
+        self.keeper = keeper.ok();
+    }
+
+    fn join_keeper(&mut self) -> Result<(), Error> {
+        let Some(keeper) = self.keeper.take() else { return Ok(()) };
+        let told = keeper.join().unwrap_or_else(|_| {
+            let source = io::Error::other("closing a segment ended in a panic");
+            Err(Error::Io { path: self.dir.clone(), source })
+        });
+        self.due |= told.is_err();
+        told
     }
 }
-
-/// The record that [`wire::write_last`] appends.
-const LAST_RECORD_BYTES: usize = super::RECORD_HEAD_BYTES + 1 + size_of::<i64>();
 
 impl Drop for Frames {
     fn drop(&mut self) {
         // Nobody is left to hear of a failure; an end without the mark reads like a crash, which is handled.
-        let _ = self.close();
+        let _ = self.end();
+        let _ = self.join_keeper();
     }
 }
 
 impl Segment {
     fn begin(dir: &Path, start: Time) -> Result<Segment, Error> {
         // Two writers, or a clock that was set back to the very microsecond: the next free name.
-        let mut stamp = start.as_micros().max(0);
+        let mut name = start.max(Time::ZERO);
         loop {
-            let path = dir.join(format!("{stamp:020}.{SUFFIX}"));
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            let path = places::path(dir, name, ROWS);
+            let fail = |e| Error::io(&path, e);
+            let created = if path.with_extension(COLUMNS).exists() {
+                Err(ErrorKind::AlreadyExists.into())
+            } else {
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
+            };
+            match created {
                 Ok(file) => {
-                    file.lock().map_err(|e| Error::io(&path, e))?;
-                    return Ok(Segment {
-                        path,
-                        file,
-                        names: Names::default(),
-                        written: 0,
-                        pending: wire::header(start).to_vec(),
-                        waiting: 0,
-                        last: start,
-                        synced: start,
-                    });
+                    file.lock().map_err(fail)?;
+                    // Until it was locked it looked like one that was left empty, and may have been removed.
+                    if ino(path.metadata()) == ino(file.metadata()) {
+                        return Ok(Segment {
+                            file,
+                            run: RunWriter::default(),
+                            written: 0,
+                            pending: wire::header(VERSION, start).to_vec(),
+                            waiting: 0,
+                            start,
+                            last: start,
+                            synced: None,
+                            path,
+                        });
+                    }
                 }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => stamp += 1,
-                Err(e) => return Err(Error::io(&path, e)),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => name = name + Duration::from_micros(1),
+                Err(e) => return Err(fail(e)),
             }
         }
     }
@@ -220,44 +266,69 @@ impl Segment {
         self.written + self.pending.len() as u64
     }
 
+    /// Forgets what could not be written; the next sample begins a run of its own.
+    fn drop_pending(&mut self) {
+        let header = if self.written == 0 { HEADER_BYTES } else { 0 };
+        self.pending.truncate(header);
+        self.waiting = 0;
+        self.run = RunWriter::default();
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let before = self.pending.len();
+        wire::record(&mut self.pending, |out| {
+            out.push(TAG_LAST);
+            out.extend_from_slice(&self.last.as_micros().to_le_bytes());
+        });
+        let ended = self.flush(true);
+        if ended.is_err() {
+            // It may be tried again with the next sample; it must not pile up meanwhile.
+            self.pending.truncate(before);
+        }
+        ended
+    }
+
     fn flush(&mut self, sync: bool) -> Result<(), Error> {
+        let fail = |e| Error::io(&self.path, e);
         if !self.pending.is_empty() {
             if let Err(e) = self.file.write_all(&self.pending) {
                 // Part of it may be in the file: back to the last whole record, so that a retry does not tear it.
                 let back = self.file.set_len(self.written);
                 let seek = io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.written));
-                return Err(Error::io(&self.path, back.and(seek.map(|_| ())).err().unwrap_or(e)));
+                return Err(fail(back.and(seek.map(|_| ())).err().unwrap_or(e)));
             }
             self.written += self.pending.len() as u64;
             self.pending.clear();
             self.waiting = 0;
         }
         if sync {
-            self.file.sync_data().map_err(|e| Error::io(&self.path, e))?;
-            self.synced = self.last;
+            self.file.sync_data().map_err(fail)?;
+            if self.synced.is_none() {
+                places::sync_dir_of(&self.path).map_err(fail)?;
+            }
+            self.synced = Some(self.last);
         }
         Ok(())
     }
 }
 
-/// Cuts the torn tail off a segment that nobody writes, and says how long it was. A segment that is all tail (its
-/// header never made it to the disk whole) is removed.
+fn ino(file: io::Result<Metadata>) -> Option<u64> {
+    file.ok().map(|file| file.ino())
+}
+
+/// Cuts the torn tail off a row file that nobody writes, and says how long it was. A file that is all tail (its header
+/// never made it to the disk whole) is removed.
 fn cut_torn_tail(path: &Path) -> Result<u64, Error> {
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| Error::io(path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(0),
-        Err(TryLockError::Error(e)) => return Err(Error::io(path, e)),
+    let Some(file) = keep::left(path)? else { return Ok(0) };
+    let bytes = places::bytes(path);
+    if bytes < HEADER_BYTES as u64 {
+        places::remove(path)?;
+        return Ok(bytes);
     }
-    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-    if bytes.len() < HEADER_BYTES {
-        fs::remove_file(path).map_err(|e| Error::io(path, e))?;
-        return Ok(bytes.len() as u64);
-    }
-    let keep = read::valid_end(&bytes);
-    let torn = (bytes.len() - keep) as u64;
+    let Some(rows) = RowFile::open(path, true)? else { return Ok(0) };
+    let (end, torn) = rows.valid_end()?;
     if torn > 0 {
-        file.set_len(keep as u64).map_err(|e| Error::io(path, e))?;
+        file.set_len(end).map_err(|e| Error::io(path, e))?;
     }
     Ok(torn)
 }

@@ -1,0 +1,144 @@
+//! What keeps the recorder running while its host drowns: locked memory, the kernel's last choice when memory is out,
+//! more open files, and a turn on the processor before everybody else's.
+//!
+//! Each is tried, and where it is not permitted the next best is; what is missing then is said.
+
+use std::io;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+use toban_model::Text;
+
+/// Of the kernel's range to 1000. Not the lowest: should this program be what ate the memory, it has to be ended.
+const OOM_SCORE: &str = "-900";
+/// The lowest real-time priority but one: above all ordinary programs, below whoever needs real time in earnest.
+const PRIORITY: u8 = 2;
+const NICE: i32 = -10;
+/// Handles that this process asks to be allowed: one for each process, and one for each log.
+const HANDLES: u64 = 16_384;
+/// The capability that lets a process lock any amount of memory (linux/capability.h).
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Shields this process; returns what was not permitted.
+pub fn shield() -> Vec<Text> {
+    let mut notes = Vec::new();
+    let handles = getrlimit(Resource::Nofile);
+    let wanted = handles.maximum.map_or(HANDLES, |maximum| maximum.min(HANDLES));
+    if handles.current.is_some_and(|current| current < wanted) {
+        // With fewer, processes are opened anew each time: slower, and just as right.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..handles });
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+        notes.push(Text::new(
+            format!("could not ask to be ended last when memory is out: {error}"),
+            format!("メモリ不足のとき最後に終了されるようにはできませんでした: {error}"),
+        ));
+    }
+    if let Err(error) = lock_memory() {
+        notes.push(Text::new(
+            format!("could not lock its memory: {error}; give it CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK"),
+            format!(
+                "メモリを固定できませんでした: {error}。CAP_IPC_LOCK を与えるか RLIMIT_MEMLOCK を無制限にしてください"
+            ),
+        ));
+    }
+    notes
+}
+
+/// Locks what is in memory now, and what comes into it later when it does: not what is only reserved.
+fn lock_memory() -> io::Result<()> {
+    // With a limit, what is asked for beyond it would be refused from then on, and nothing survives that.
+    if getrlimit(Resource::Memlock).current.is_some() && !has_capability(CAP_IPC_LOCK) {
+        return Err(rustix::io::Errno::PERM.into());
+    }
+    Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?)
+}
+
+fn has_capability(capability: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.is_some_and(|set| set & (1 << capability) != 0)
+}
+
+/// Gives this thread its turn before others: in real time, or else by a lower nice value. The threads that it starts
+/// inherit it.
+pub fn raise_thread() -> Option<Text> {
+    let real_time = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    let Ok(priority) = ThreadPriorityValue::try_from(PRIORITY) else { return None };
+    let Err(error) = set_thread_priority_and_policy(
+        thread_native_id(),
+        ThreadPriority::Crossplatform(priority),
+        real_time,
+    ) else {
+        return None;
+    };
+    // Where sessions share the processor among themselves, a nice value counts only within one; the session has its own.
+    let _ = std::fs::write("/proc/self/autogroup", NICE.to_string());
+    let nicer = rustix::process::setpriority_process(None, NICE);
+    let error = match error {
+        thread_priority::Error::OS(code) => io::Error::from_raw_os_error(code).to_string(),
+        other => format!("{other:?}"),
+    };
+    Some(match nicer {
+        Ok(()) => Text::new(
+            format!("no real-time priority ({error}): it runs at nice {NICE}, and may be late in a storm"),
+            format!(
+                "リアルタイム優先度が得られず ({error})、nice {NICE} で動きます。高負荷時に遅れることがあります"
+            ),
+        ),
+        Err(_) => Text::new(
+            format!("no higher priority ({error}): in a storm it will be late; give it CAP_SYS_NICE"),
+            format!(
+                "優先度を上げられませんでした ({error})。高負荷時に遅れます。CAP_SYS_NICE を与えてください"
+            ),
+        ),
+    })
+}
+
+/// Takes the priority that it inherited off this thread: what it does can wait.
+pub(crate) fn ordinary_thread() {
+    use thread_priority::NormalThreadSchedulePolicy::Other;
+    let ordinary = ThreadSchedulePolicy::Normal(Other);
+    if thread_priority::thread_schedule_policy().is_ok_and(|policy| policy != ordinary) {
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, ordinary);
+        let _ = rustix::process::setpriority_process(None, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scheduling policy of this thread: field 41 of its `stat`; 0 is the ordinary one, 2 round robin.
+    fn policy() -> u32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_thread_is_raised_and_lowered_again() {
+        std::thread::spawn(|| {
+            assert_eq!(policy(), 0);
+            match raise_thread() {
+                None => {
+                    assert_eq!(policy(), 2);
+                    let inherited = std::thread::spawn(|| {
+                        let inherited = policy();
+                        ordinary_thread();
+                        (inherited, policy(), rustix::process::getpriority_process(None).unwrap())
+                    });
+                    assert_eq!(inherited.join().unwrap(), (2, 0, 0));
+                }
+                Some(note) => println!("skipped: {}", note.en),
+            }
+        })
+        .join()
+        .unwrap();
+        assert_eq!(policy(), 0, "only the thread itself");
+    }
+}
