@@ -186,6 +186,10 @@ impl TrafficWatch {
         }
         self.past.line(request);
         let Some(peer) = request.peer.or(request.client) else { return };
+        // Before this one has names: those that it was given would be others' afterwards.
+        if self.paths.is_full() || self.agents.is_full() {
+            self.forget_names();
+        }
         let row = Row {
             end,
             held_us: request.duration_us.unwrap_or(0),
@@ -198,9 +202,6 @@ impl TrafficWatch {
                 agent: request.agent.map_or(ANY, |agent| self.agents.count(agent)),
             },
         };
-        if self.paths.is_full() || self.agents.is_full() {
-            self.forget_names();
-        }
         self.newest = Some(self.newest.map_or(end, |newest| newest.max(end)));
         if self.newest.is_some_and(|newest| newest.since(end) > ROWS_FOR) {
             self.fold(&row);
@@ -608,5 +609,29 @@ mod tests {
         assert!(clear.iter().all(|(peer, _)| peer == "192.0.2.1"), "{clear:?}");
         assert!(!clear.is_empty());
         assert_eq!(seconds, 1200.0 - 65.0 - 200.0);
+    }
+
+    /// A log is read from its newest lines backwards, and so many different paths stand in it that names are forgotten.
+    #[test]
+    fn names_may_be_forgotten_while_old_requests_come_in() {
+        let mut watch = TrafficWatch::new("web", Vec::new().into());
+        const NEWEST: i64 = 1_000_000;
+        let word = |n: i64| -> String {
+            (0..5).map(|place| char::from(b'a' + (n / 26i64.pow(place) % 26) as u8)).collect()
+        };
+        let all = 2 * (FOLDED_MAX + PATHS_MAX) as i64;
+        for n in 0..all {
+            let path = format!("/{}/{}", word(n), word(n * 7));
+            watch.request(&Request {
+                time: Time::from_secs(if n == 0 { NEWEST } else { NEWEST - 700 - n / 20 }),
+                peer: Some((0x0a00_0000 | n as u32).to_be_bytes().into()),
+                method: b"GET",
+                path: path.as_bytes(),
+                status: Some(200),
+                ..Request::BLANK
+            });
+        }
+        let counted: u32 = watch.past.census.busiest(1).addresses.iter().map(|origin| origin.requests).sum();
+        assert!(counted > 0, "the oldest minutes were put into the census");
     }
 }
