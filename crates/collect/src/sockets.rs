@@ -31,7 +31,7 @@ impl States {
 
     /// One state.
     pub const fn of(state: TcpState) -> States {
-        States(1 << state_number(state))
+        States(1 << state.number())
     }
 
     /// Both sets.
@@ -42,42 +42,17 @@ impl States {
 
     /// Whether the state is in the set.
     pub const fn contains(self, state: TcpState) -> bool {
-        self.0 & (1 << state_number(state)) != 0
-    }
-}
-
-const fn state_number(state: TcpState) -> u32 {
-    match state {
-        TcpState::Established => 1,
-        TcpState::SynSent => 2,
-        TcpState::SynRecv => 3,
-        TcpState::FinWait1 => 4,
-        TcpState::FinWait2 => 5,
-        TcpState::TimeWait => 6,
-        TcpState::Close => 7,
-        TcpState::CloseWait => 8,
-        TcpState::LastAck => 9,
-        TcpState::Listen => 10,
-        TcpState::Closing => 11,
+        self.0 & (1 << state.number()) != 0
     }
 }
 
 fn state_of(number: u8) -> Option<TcpState> {
-    Some(match number {
-        1 => TcpState::Established,
-        2 => TcpState::SynSent,
-        // 12 is NEW_SYN_RECV, the kernel's own name for a request socket.
-        3 | 12 => TcpState::SynRecv,
-        4 => TcpState::FinWait1,
-        5 => TcpState::FinWait2,
-        6 => TcpState::TimeWait,
-        7 => TcpState::Close,
-        8 => TcpState::CloseWait,
-        9 => TcpState::LastAck,
-        10 => TcpState::Listen,
-        11 => TcpState::Closing,
-        _ => return None,
-    })
+    /// The kernel's own name for a request socket: NEW_SYN_RECV.
+    const NEW_SYN_RECV: u8 = 12;
+    match number {
+        NEW_SYN_RECV => Some(TcpState::SynRecv),
+        number => TcpState::of_number(number),
+    }
 }
 
 /// Which TCP sockets are wanted.

@@ -51,7 +51,8 @@ pub struct Watch {
     errors: Errors,
     kernel: Kernel,
     baseline: Baseline,
-    last: Option<Sample>,
+    /// When the last sample was begun, and its readings.
+    last: Option<(Time, Vec<Reading>)>,
     vitals: BTreeMap<String, (f64, String)>,
     views: BTreeMap<String, ServerView>,
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
@@ -179,21 +180,23 @@ impl Watch {
     }
 
     /// Takes a sample; with `learn` its vitals become part of what is usual.
-    pub fn sample(&mut self, sample: Sample, learn: bool) {
+    pub fn sample(&mut self, sample: &Sample, learn: bool) {
         let rates = self.traffic.iter().flat_map(|t| t.rates(sample.at)).collect::<Vec<_>>();
         self.vitals.clear();
         for (name, value) in rates {
             *self.vitals.entry(name.to_owned()).or_insert((0.0, "/s".to_owned())) = (value, "/s".to_owned());
         }
         for (place, reading) in sample.readings.iter().enumerate() {
-            if let Some(value) = self.derive(&sample, reading, place) {
+            if let Some(value) = self.derive(sample, reading, place) {
                 self.vitals.insert(reading.name.to_string(), (value, reading.unit.to_string()));
             }
         }
         for (name, (value, unit)) in &self.vitals {
             self.baseline.see(sample.at, name, *value, unit, learn);
         }
-        self.last = Some(sample);
+        let (at, readings) = self.last.get_or_insert_with(Default::default);
+        *at = sample.at;
+        readings.clone_from(&sample.readings);
     }
 
     /// A gauge is its number; a counter is its growth a second since the last sample.
@@ -201,11 +204,11 @@ impl Watch {
         match reading.kind {
             ReadingKind::Gauge => Some(reading.value),
             ReadingKind::Counter => {
-                let last = self.last.as_ref()?;
+                let (at, last) = self.last.as_ref()?;
                 // Nearly always it stands where it stood: hundreds are looked up each second.
-                let same = last.readings.get(place).filter(|r| r.name == reading.name);
-                let before = same.or_else(|| last.readings.iter().find(|r| r.name == reading.name))?;
-                let seconds = sample.at.since(last.at).as_secs_f64();
+                let same = last.get(place).filter(|r| r.name == reading.name);
+                let before = same.or_else(|| last.iter().find(|r| r.name == reading.name))?;
+                let seconds = sample.at.since(*at).as_secs_f64();
                 // A counter that went back was set anew (an interface came again): there is no rate to tell.
                 (seconds > 0.0 && reading.value >= before.value)
                     .then(|| (reading.value - before.value) / seconds)

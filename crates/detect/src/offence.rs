@@ -220,7 +220,6 @@ fn search(words: &[&str]) -> AhoCorasick {
 
 #[cfg(test)]
 mod tests {
-    use toban_model::Time;
 
     use super::*;
 
@@ -228,21 +227,14 @@ mod tests {
         let mut words = line.split(' ');
         let (method, path) = (words.next().unwrap(), words.next());
         let request = Request {
-            time: Time::ZERO,
-            peer: None,
-            client: None,
-            forwarded: None,
             method: if path.is_some() { method.as_bytes() } else { b"" },
             path: path.unwrap_or_default().as_bytes(),
             protocol: b"HTTP/1.1",
             status: Some(status),
-            bytes: None,
-            duration_us: None,
-            agent: None,
-            referer: None,
             host: Some(b"www.example.jp"),
             user: user.map(str::as_bytes),
             raw_request: line.as_bytes(),
+            ..Request::BLANK
         };
         assert_eq!(offence(&request), expected, "{line} {status}");
     }

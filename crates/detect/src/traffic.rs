@@ -582,14 +582,8 @@ mod tests {
                 path: b"/",
                 status: Some(200),
                 duration_us: Some(1000),
-                forwarded: None,
                 protocol: b"HTTP/1.1",
-                bytes: None,
-                agent: None,
-                referer: None,
-                host: None,
-                user: None,
-                raw_request: b"",
+                ..Request::BLANK
             });
         }
         let seconds = |s: &(i64, i64)| (Time::from_secs(s.0), Time::from_secs(s.1));

@@ -26,6 +26,33 @@ pub enum TcpState {
     Closing,
 }
 
+impl TcpState {
+    /// All of them, in the order of the kernel's numbers: each stands at its own place.
+    pub const ALL: [TcpState; 11] = [
+        TcpState::Established,
+        TcpState::SynSent,
+        TcpState::SynRecv,
+        TcpState::FinWait1,
+        TcpState::FinWait2,
+        TcpState::TimeWait,
+        TcpState::Close,
+        TcpState::CloseWait,
+        TcpState::LastAck,
+        TcpState::Listen,
+        TcpState::Closing,
+    ];
+
+    /// The kernel's number, from 1 on.
+    pub const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The state with the kernel's number.
+    pub fn of_number(number: u8) -> Option<TcpState> {
+        TcpState::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
 /// One TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {

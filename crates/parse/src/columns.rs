@@ -11,7 +11,6 @@ use toban_model::Time;
 use toban_model::event::Request;
 
 use crate::http::{present, status, take_target};
-use crate::plan::BLANK;
 use crate::scan::{Scan, address, decimal_micros, number, two};
 use crate::stamp::{Civil, Dates, time_of_day};
 
@@ -87,7 +86,7 @@ impl Columns {
         habits: Habits,
         dates: &mut Dates,
     ) -> Option<Request<'a>> {
-        let mut request = BLANK;
+        let mut request = Request::BLANK;
         let (mut day, mut clock, mut local) = (habits.day, None, false);
         let mut target: &[u8] = b"";
         let mut host_rank = 0;

@@ -9,7 +9,7 @@ use crate::formats::{
     ALL, ReadLine, Reader, apache_access, apache_error, json_access, kernel, nginx_access, nginx_error,
     php_fpm,
 };
-use crate::plan::{BLANK, Plan};
+use crate::plan::Plan;
 use crate::scan::bare_line;
 use crate::stamp::{Clock, Dates};
 use crate::{Error, FORMAT_BYTES_MAX};
@@ -172,7 +172,7 @@ impl Format {
         let mut event = None;
         match &mut self.inner {
             Inner::Access(plan) => {
-                if let Event::Request(request) = event.insert(Event::Request(BLANK))
+                if let Event::Request(request) = event.insert(Event::Request(Request::BLANK))
                     && plan.read(line, dates, request).is_none()
                 {
                     event = None;
@@ -189,7 +189,7 @@ impl Format {
     pub fn request<'a>(&'a mut self, line: &'a [u8]) -> Option<Request<'a>> {
         let mut request = None;
         if let Inner::Access(_) = &self.inner {
-            if !self.read(line, request.insert(BLANK)) {
+            if !self.read(line, request.insert(Request::BLANK)) {
                 request = None;
             }
         } else if let Some(Event::Request(found)) = self.parse(line) {

@@ -15,7 +15,7 @@ use crate::Error;
 use crate::strftime::Strftime;
 use crate::window::Literal;
 
-pub(crate) use follow::{BLANK, take_request_line};
+pub(crate) use follow::take_request_line;
 
 /// What a field holds.
 // With a tag of its own, since one that hides in a stamp's takes longer to tell.

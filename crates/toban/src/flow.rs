@@ -506,7 +506,7 @@ impl Flow {
         let mut sample = Sampler::empty();
         self.sampler.sample(now, &mut sample);
         sample.readings.extend(self.watch.server_readings());
-        self.watch.sample(sample.clone(), learn);
+        self.watch.sample(&sample, learn);
         sample
     }
 
@@ -545,7 +545,16 @@ impl Flow {
 
 /// The lines of a chunk, without their ends. A blank one counts: it may be what ends a record.
 pub(crate) fn lines_of(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
-    chunk.split_inclusive(|b| *b == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    let mut rest = chunk;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        Some(line)
+    })
 }
 
 /// Whether a line that fits no format is none.
@@ -616,13 +625,7 @@ impl Worker {
         service: &str,
     ) {
         let mut guard = None;
-        let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
-            if from == lines.len() {
-                break;
-            }
-            let line = &lines[from..end];
-            from = end + 1;
+        for line in lines_of(lines) {
             let event = self.format.parse(line);
             if event.is_none() && is_blank(line) {
                 continue;

@@ -149,14 +149,12 @@ struct Worker<T> {
 impl<T: Purpose> Worker<T> {
     /// Takes whole lines, the first of which stands at `offset` in its file.
     fn take(&mut self, (file, offset): Place, bytes: &[u8]) {
-        let (mut from, mut physical) = (0, 0);
+        let mut lines = 0;
         let of_requests = self.format.is_of_requests();
         let mut request = Request::BLANK;
-        while from < bytes.len() {
-            let len = memchr::memchr(b'\n', &bytes[from..]).unwrap_or(bytes.len() - from);
-            let line = &bytes[from..from + len];
-            let place = (file, offset + physical);
-            (from, physical) = (from + len + 1, physical + 1);
+        for line in lines_of(bytes) {
+            let place = (file, offset + lines);
+            lines += 1;
             if T::CHOOSES && self.format.leading_client(line).is_some_and(|client| !self.part.chooses(client))
             {
                 self.lines += 1;
@@ -183,7 +181,7 @@ impl<T: Purpose> Worker<T> {
                 self.misfit(line);
             }
         }
-        self.lots.push(Lot { from: offset, to: offset + bytes.len() as u64, lines: physical });
+        self.lots.push(Lot { from: offset, to: offset + bytes.len() as u64, lines });
     }
 
     #[cold]

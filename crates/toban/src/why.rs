@@ -75,7 +75,7 @@ pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, at: Time) {
     let Ok(samples) = record.frames(from, at) else { return };
     for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
-        flow.watch.sample(sample, learn);
+        flow.watch.sample(&sample, learn);
     }
 }
 

@@ -198,13 +198,10 @@ fn events(
         path: of(PATHS, *what).as_bytes(),
         protocol: b"HTTP/1.1",
         status: of(STATUSES, *status),
-        bytes: None,
         duration_us: held,
         agent: (status & 128 > 0).then_some(of(AGENTS, *status >> 4).as_bytes()),
-        referer: None,
-        host: None,
         user: (more & 8 > 0).then_some(account),
-        raw_request: b"",
+        ..Request::BLANK
     };
     let time = Some(now).filter(|_| status & 1 == 0);
     match kind % 8 {

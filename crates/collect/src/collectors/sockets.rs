@@ -32,20 +32,6 @@ const PEERS_MIN: u32 = 4;
 /// the table is full; what is met later counts in the sums alone.
 const PLACES: usize = 8_192;
 
-const STATES: [TcpState; 11] = [
-    TcpState::Established,
-    TcpState::SynSent,
-    TcpState::SynRecv,
-    TcpState::FinWait1,
-    TcpState::FinWait2,
-    TcpState::TimeWait,
-    TcpState::Close,
-    TcpState::CloseWait,
-    TcpState::LastAck,
-    TcpState::Listen,
-    TcpState::Closing,
-];
-
 /// Asks for all sockets by sock_diag(7).
 pub(super) struct Sockets {
     walk: Walk,
@@ -203,7 +189,7 @@ impl Tally {
         self.of_state = self.counted;
         self.rows.clear();
         for (port, counts) in &self.ports {
-            for (state, count) in STATES.iter().zip(counts).filter(|(_, count)| **count > 0) {
+            for (state, count) in TcpState::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
                 if self.rows.len() < SUMS_MAX {
                     self.rows.push(SocketCount { state: *state, port: *port, peers: None, count: *count });
                 }
@@ -221,7 +207,7 @@ impl Tally {
         let sums = self.rows.len();
         for at in &self.taken {
             let place = &self.places[*at as usize];
-            let state = STATES[usize::from(place.state)];
+            let state = TcpState::ALL[usize::from(place.state)];
             let of_port =
                 self.rows[sums..].iter().filter(|row| row.port == place.port && row.state == state).count();
             if of_port < NETWORKS_OF_PORT_MAX {

@@ -45,7 +45,7 @@ pub struct Wanted<'a> {
     /// The named file alone, as whatever it is, of a plain one at most so many bytes from its start; otherwise it is a
     /// log that is being written, and its past comes with it.
     pub alone: Option<u64>,
-    /// Whether lines between these places of a plain file are wanted. The same file, of the same length, is always cut
+    /// Whether lines between these places of a file are wanted. The same plain file, of the same length, is always cut
     /// at the same places.
     pub wants: &'a (dyn Fn(u64, u64) -> bool + Sync),
 }
@@ -311,6 +311,9 @@ impl Reading<'_> {
         let mut buffer = vec![0; limits::HISTORY_CHUNK_BYTES];
         while let Some(work) = self.queue.next() {
             let mut hand = |file: usize, offset: u64, bytes: &[u8]| {
+                if !(self.wants)(offset, offset + bytes.len() as u64) {
+                    return ControlFlow::Continue(());
+                }
                 let flow = each(worker, Chunk { file, path: &self.paths[file], offset, bytes });
                 if flow.is_break() {
                     self.queue.end();

@@ -295,7 +295,7 @@ fn a_symptom_says_since_when_and_an_unknown_host_has_its_own_at_once() {
         readings: vec![gauge("load.1", load), gauge("processes.count", 120.0)],
         ..Default::default()
     };
-    watch.sample(sample(-20, 60.0), false);
+    watch.sample(&sample(-20, 60.0), false);
     let symptoms = watch.close(at(-20), true).symptoms;
     assert_eq!(
         symptoms.iter().map(|s| (s.what.as_str(), s.since)).collect::<Vec<_>>(),
@@ -303,7 +303,7 @@ fn a_symptom_says_since_when_and_an_unknown_host_has_its_own_at_once() {
     );
     let (mut dice, mut load) = (Dice(8), Load(0.1));
     for t in (0..DAY).step_by(10) {
-        watch.sample(sample(t, load.after(10, tasks(&mut dice, t))), true);
+        watch.sample(&sample(t, load.after(10, tasks(&mut dice, t))), true);
         if t % HOUR == 0 {
             assert!(watch.close(at(t), true).symptoms.is_empty(), "at {t}");
         }
@@ -311,7 +311,7 @@ fn a_symptom_says_since_when_and_an_unknown_host_has_its_own_at_once() {
     let begun = DAY + 10 * HOUR;
     for t in (DAY..begun + 300).step_by(10) {
         let more = if t < begun { 0.0 } else { 1.4 };
-        watch.sample(sample(t, load.after(10, tasks(&mut dice, t) + more)), true);
+        watch.sample(&sample(t, load.after(10, tasks(&mut dice, t) + more)), true);
     }
     let situation = watch.close(at(begun + 300), true);
     let [symptom] = &situation.symptoms[..] else { panic!("{:?}", situation.symptoms) };

@@ -123,14 +123,12 @@ impl Census {
 
     /// How often one attribute came, at most.
     fn at_most(&self, alone: Attributes) -> u32 {
-        let (requests, missed) = match alone {
+        // What was counted and what may be missing; of a client, what came from it and what came for it.
+        let (one, other) = match alone {
             Attributes { path, .. } if path != ANY => self.paths.requests(path),
             Attributes { agent, .. } if agent != ANY => self.agents.requests(agent),
-            Attributes { client, .. } => {
-                let (peer, forwarded) = (self.peers.at_most(client), self.forwarded.at_most(client));
-                (peer, forwarded)
-            }
+            Attributes { client, .. } => (self.peers.at_most(client), self.forwarded.at_most(client)),
         };
-        requests.saturating_add(missed)
+        one.saturating_add(other)
     }
 }

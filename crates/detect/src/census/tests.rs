@@ -8,20 +8,13 @@ use super::*;
 fn request<'a>(method: &'a [u8], path: &'a [u8], agent: &'a [u8]) -> Request<'a> {
     Request {
         time: Time::from_secs(1_795_312_800),
-        peer: None,
-        client: None,
-        forwarded: None,
         method,
         path,
         protocol: b"HTTP/1.1",
         status: Some(200),
-        bytes: None,
         duration_us: Some(2000),
         agent: Some(agent),
-        referer: None,
-        host: None,
-        user: None,
-        raw_request: b"",
+        ..Request::BLANK
     }
 }
 

@@ -42,18 +42,11 @@ fn request<'a>(at: i64, client: &str, method: &'a str, path: &'a str, status: u1
         time: Time::from_secs(at),
         peer: client,
         client,
-        forwarded: None,
         method: method.as_bytes(),
         path: path.as_bytes(),
         protocol: b"HTTP/1.1",
         status: Some(status),
-        bytes: None,
-        duration_us: None,
-        agent: None,
-        referer: None,
-        host: None,
-        user: None,
-        raw_request: b"",
+        ..Request::BLANK
     }
 }
 

@@ -9,7 +9,6 @@ use toban_model::{Text, Time};
 
 use super::{Sample, Unit, Way};
 use crate::http::{present, status, take_url_line};
-use crate::plan::BLANK;
 use crate::scan::{Scan, address_with_port, decimal_micros, number};
 use crate::stamp::{Dates, iso};
 use crate::window::unescaped_quote;
@@ -38,7 +37,7 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
     let stamp = zulu(&mut scan, dates)?;
     scan.literal(b" ")?;
     let _balancer = scan.until(b" ")?;
-    let mut request = BLANK;
+    let mut request = Request::BLANK;
     request.peer = Some(address_with_port(scan.until(b" ")?)?);
     request.client = request.peer;
     let _target = scan.until(b" ")?;

@@ -8,7 +8,7 @@ use toban_model::Text;
 use toban_model::event::{Event, Request};
 
 use super::{Sample, Unit, Way, haproxy_tcp};
-use crate::plan::{BLANK, take_request_line};
+use crate::plan::take_request_line;
 use crate::scan::{Scan, address_with_port, number, two};
 use crate::stamp::{Civil, Dates, month, time_of_day};
 use crate::syslog;
@@ -28,7 +28,7 @@ pub(crate) fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>>
     // The line's own stamp is of the moment of receipt and finer than the daemon's.
     let text = syslog::head(line, dates).map_or(line, |head| head.text);
     let mut scan = Scan::new(text);
-    let mut request = BLANK;
+    let mut request = Request::BLANK;
     let peer = scan.until(b" ")?;
     request.peer = address_with_port(peer);
     if request.peer.is_none() && !peer.starts_with(b"unix:") {

@@ -10,7 +10,6 @@ use toban_model::event::{ErrorLine, Event, Level, Offence, Request};
 
 use super::haproxy_http::{self, accepted, held};
 use super::{Sample, Unit, Way};
-use crate::plan::BLANK;
 use crate::scan::{Scan, address_with_port, number};
 use crate::stamp::Dates;
 use crate::syslog;
@@ -33,7 +32,7 @@ pub(super) fn event<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> 
 
 /// A connection, as a request of which only the outside is known.
 fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
-    let mut request = BLANK;
+    let mut request = Request::BLANK;
     let mut scan = head(line, dates, &mut request)?;
     let _frontend = scan.until(b" ")?;
     let backend_and_server = scan.until(b" ")?;
@@ -49,7 +48,7 @@ fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Request<'a>> {
 
 /// A connection that ended before anything could be served, which HAProxy says in words of its own.
 pub(super) fn connection_error<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
-    let mut request = BLANK;
+    let mut request = Request::BLANK;
     let mut scan = head(line, dates, &mut request)?;
     let place = scan.until(b": ")?;
     (place.contains(&b'/') && !place.contains(&b' ')).then_some(())?;

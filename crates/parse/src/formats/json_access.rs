@@ -17,14 +17,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use toban_model::event::Event;
+use toban_model::event::{Event, Request};
 use toban_model::{Text as About, Time};
 
 use super::{Reader, Sample, Way};
 use crate::http::{present, status, take_target, take_url};
 use crate::json::names::{Field, Names, Slot, Unit, Whose, Word};
 use crate::json::{self, Sink, Text, Value};
-use crate::plan::{BLANK, take_request_line};
+use crate::plan::take_request_line;
 use crate::scan::{Scan, address, address_with_port, decimal_micros, number};
 use crate::stamp::{Dates, iso};
 use crate::{Error, syslog};
@@ -256,7 +256,7 @@ impl Reader for JsonReader {
                 && (found.has(Word::Method)
                     || found.status.1.is_some_and(|value| status(value.bytes()).is_some()));
         let (stamp, mut end) = found.time.1.filter(|_| is_request)?;
-        let mut request = BLANK;
+        let mut request = Request::BLANK;
         (request.peer, request.client) = self.who(&found);
         let words = found.words(&mut self.text);
         let word = |word: Word| words[word as usize].resolve(&self.text);

@@ -10,7 +10,6 @@ use toban_model::{Text, Time};
 
 use super::{Reader, Sample, Unit, Way};
 use crate::http::{present, status, take_target};
-use crate::plan::BLANK;
 use crate::scan::{Scan, address, decimal_micros, number};
 use crate::stamp::Dates;
 use crate::syslog;
@@ -61,7 +60,7 @@ impl Squid {
         let bytes = number(scan.until(b" ")?)?;
         let method = scan.until(b" ")?;
 
-        let mut request = BLANK;
+        let mut request = Request::BLANK;
         request.peer = address(client);
         self.names |= request.peer.is_none() && client != b"-";
         if self.names {

@@ -39,7 +39,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    const BLANK: Reading<'static> = Reading { request: BLANK, beside: Beside::BLANK };
+    const BLANK: Reading<'static> = Reading { request: Request::BLANK, beside: Beside::BLANK };
 }
 
 /// A bare field, before which of its ends is tried next.
@@ -57,7 +57,7 @@ struct Fork<'a> {
 }
 
 impl Plan {
-    /// Reads one line into `request`, which is [`BLANK`] or what this plan read before; if the line does not fit, nothing
+    /// Reads one line into `request`, which is [`Request::BLANK`] or what this plan read before; if the line does not fit, nothing
     /// in it can be relied on.
     ///
     /// A request is too large to be handed from one to the next: that would take a tenth of the time.
@@ -390,8 +390,6 @@ impl Stamp {
         }
     }
 }
-
-pub(crate) const BLANK: Request<'static> = Request::BLANK;
 
 /// Splits a request line. It is a stranger's: TLS, another protocol, or nothing leave only `raw_request`.
 #[inline(always)]

@@ -96,24 +96,9 @@ impl Peers {
     }
 }
 
-/// By the kernel's numbers, which begin at one.
-const STATES: [TcpState; 11] = [
-    TcpState::Established,
-    TcpState::SynSent,
-    TcpState::SynRecv,
-    TcpState::FinWait1,
-    TcpState::FinWait2,
-    TcpState::TimeWait,
-    TcpState::Close,
-    TcpState::CloseWait,
-    TcpState::LastAck,
-    TcpState::Listen,
-    TcpState::Closing,
-];
-
 impl Key for Peers {
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(STATES.iter().position(|state| *state == self.state).map_or(0, |at| at as u8 + 1));
+        out.push(self.state.number());
         out.extend_from_slice(&self.port.to_le_bytes());
         match self.peers {
             None => out.push(0),
@@ -129,7 +114,7 @@ impl Key for Peers {
     }
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Peers> {
-        let state = *STATES.get(usize::from(bytes.u8()?).checked_sub(1)?)?;
+        let state = TcpState::of_number(bytes.u8()?)?;
         let port = u16::from_le_bytes(bytes.array()?);
         let peers = match bytes.u8()? {
             0 => None,
