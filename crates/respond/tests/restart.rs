@@ -63,11 +63,12 @@ impl Server {
             "main.sh",
             &format!("echo $$ > {here}/pid\n{here}/worker 1000 &\n{here}/worker 1000 &\nwait\n"),
         );
+        // Not `kill -0`: to it a zombie that waits to be reaped still runs.
         server.write(
             "init",
             &format!(
                 "#!/bin/sh\ncase $1 in\n\
-                 start) kill -0 $(cat {here}/pid) 2>/dev/null && exit 0; setsid {here}/server {here}/main.sh & sleep 0.2;;\n\
+                 start) readlink /proc/$(cat {here}/pid)/exe >{here}/runs && exit 0; setsid {here}/server {here}/main.sh & sleep 0.2;;\n\
                  stop) kill $(cat {here}/pid);;\nesac\n"
             ),
         );
@@ -112,7 +113,7 @@ impl Server {
 
     /// Until it runs with both workers, and no others.
     fn wait(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + Duration::from_secs(30);
         loop {
             let mut names: Vec<String> = self.processes().into_values().collect();
             names.sort();
