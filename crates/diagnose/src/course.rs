@@ -104,7 +104,7 @@ pub fn gather(kept: &mut Vec<Finding>, seen: &[Finding]) {
             None => {}
         }
     }
-    kept.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then_with(|| a.cause.cmp(&b.cause)));
+    crate::in_order(kept);
 }
 
 /// Page views are worse when they are fewer, everything else when it is more.
@@ -121,6 +121,7 @@ mod tests {
     fn incident(cause: &str) -> Diagnosis {
         let finding = Finding {
             cause: cause.into(),
+            verdict: Verdict::Incident,
             confidence: 0.9,
             since: Time::ZERO,
             summary: Text::default(),

@@ -15,7 +15,7 @@ mod tests;
 pub use course::{Course, Turn, gather};
 use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
 
-use crate::causes::{Cause, Judged};
+use crate::causes::{Cause, Judged, Needs};
 use crate::picture::Picture;
 
 /// Below this a cause is not named; "not clear" is a good answer.
@@ -34,11 +34,12 @@ pub struct Diagnosis {
 pub fn diagnose(situation: &Situation) -> Diagnosis {
     let picture = Picture::new(situation);
     // Resource first: nothing used up, nothing killed, nothing falling is no incident, however odd a number looks.
-    if !picture.is_incident() {
-        let watch = situation.symptoms.iter().any(|s| s.kind == SymptomKind::High);
-        return Diagnosis { verdict: if watch { Verdict::Watch } else { Verdict::Ok }, findings: Vec::new() };
-    }
-    let judged: Vec<_> = causes::ALL.iter().map(|cause| (cause, (cause.judge)(&picture))).collect();
+    let saturated = picture.is_incident();
+    let judged: Vec<_> = causes::ALL
+        .iter()
+        .filter(|cause| saturated || cause.needs == Needs::Nothing)
+        .map(|cause| (cause, (cause.judge)(&picture)))
+        .collect();
     let mut findings: Vec<Finding> = judged
         .iter()
         .filter_map(|(cause, outcome)| match outcome {
@@ -49,8 +50,27 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
             _ => None,
         })
         .collect();
-    findings.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then_with(|| a.cause.cmp(&b.cause)));
-    Diagnosis { verdict: Verdict::Incident, findings }
+    in_order(&mut findings);
+    let gravest = findings.iter().map(|finding| finding.verdict).max().unwrap_or_default();
+    let symptoms = situation.symptoms.iter().map(|symptom| match symptom.kind {
+        // Memory is short only as long as the kernel kills for it: `is_incident` looks at when.
+        SymptomKind::Exhausted if symptom.what == "memory" => Verdict::Ok,
+        SymptomKind::Exhausted | SymptomKind::Failed => Verdict::Incident,
+        SymptomKind::High => Verdict::Watch,
+        SymptomKind::Fall | SymptomKind::OomKill | SymptomKind::Errors => Verdict::Ok,
+    });
+    let of_saturation = if saturated { Verdict::Incident } else { Verdict::Ok };
+    Diagnosis { verdict: symptoms.max().unwrap_or_default().max(gravest).max(of_saturation), findings }
+}
+
+/// The answer first: what is exhausted or failed before what is only unusual, and the surest of them.
+fn in_order(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| {
+        b.verdict
+            .cmp(&a.verdict)
+            .then(b.confidence.total_cmp(&a.confidence))
+            .then_with(|| a.cause.cmp(&b.cause))
+    });
 }
 
 /// The cause's look-alikes that said why they are not the one.

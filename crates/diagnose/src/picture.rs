@@ -52,7 +52,8 @@ impl<'a> Picture<'a> {
         let has = |kind| self.situation.symptoms.iter().any(|s| s.kind == kind);
         let killing =
             self.situation.kernel.oom.last().is_some_and(|k| self.situation.at.since(k.at) <= KILLS_LAST);
-        self.situation.symptoms.iter().any(|s| s.kind == SymptomKind::Exhausted && s.what != "memory")
+        let of_web = |what: &str| what.ends_with(".workers") || what.ends_with(".accept-queue");
+        self.situation.symptoms.iter().any(|s| s.kind == SymptomKind::Exhausted && of_web(&s.what))
             || (self.situation.symptoms.iter().any(|s| s.what == "memory") && !has(SymptomKind::OomKill))
             || killing
             || (has(SymptomKind::Fall) && has(SymptomKind::Errors))

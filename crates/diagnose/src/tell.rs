@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use toban_model::{Evidence, Finding, RuledOut, SymptomKind, Text, Via};
 
-use crate::causes::{Candidate, Cause};
+use crate::causes::{Candidate, Cause, Needs};
 use crate::picture::Picture;
 
 /// Networks that are named one by one in a line; the rest are summed.
@@ -16,25 +16,32 @@ pub(crate) fn finding(
     candidate: &Candidate,
     ruled_out: Vec<RuledOut>,
 ) -> Finding {
-    let mut evidence = group_evidence(picture);
-    evidence.extend(candidate.evidence.iter().cloned());
-    evidence.extend(error_evidence(picture));
-    let mut remedies = (cause.remedies)(picture);
-    for (id, remedy) in (1..).zip(&mut remedies) {
-        remedy.id = id;
-    }
-    Finding {
+    let Candidate { verdict, culprits, evidence, summary, remedies, since, resource, effects, .. } =
+        candidate.clone();
+    let mut finding = Finding {
         cause: cause.id.to_owned(),
+        verdict,
         confidence: (candidate.confidence * 100.0).round() / 100.0,
-        since: picture.since(),
-        summary: (cause.summary)(picture),
-        resource: picture.exhausted().cloned(),
-        culprits: candidate.culprits.clone(),
+        since: since.unwrap_or(picture.situation.at),
+        summary,
+        resource,
+        culprits,
         evidence,
-        effects: effects(picture),
+        effects,
         ruled_out,
         remedies,
+    };
+    if cause.needs == Needs::Saturation {
+        finding.since = picture.since();
+        finding.resource = picture.exhausted().cloned();
+        finding.evidence.splice(0..0, group_evidence(picture));
+        finding.evidence.extend(error_evidence(picture));
+        finding.effects = effects_of(picture);
     }
+    for (id, remedy) in (1..).zip(&mut finding.remedies) {
+        remedy.id = id;
+    }
+    finding
 }
 
 pub(crate) fn evidence(
@@ -257,7 +264,7 @@ fn error_evidence(picture: &Picture<'_>) -> Vec<Evidence> {
 }
 
 /// What the cause did to the host, oldest first.
-fn effects(picture: &Picture<'_>) -> Vec<Evidence> {
+fn effects_of(picture: &Picture<'_>) -> Vec<Evidence> {
     let mut symptoms: Vec<_> = picture
         .situation
         .symptoms
@@ -274,6 +281,7 @@ fn effects(picture: &Picture<'_>) -> Vec<Evidence> {
                 SymptomKind::Fall => ("page-views", "access_log"),
                 SymptomKind::Errors => ("server-errors", "access_log"),
                 SymptomKind::High => ("high", "procfs"),
+                SymptomKind::Failed => ("failed", "check"),
             };
             evidence(what, Text::default(), s.text.clone(), s.value, s.usual, source)
         })

@@ -138,6 +138,9 @@ pub struct Remedy {
 pub struct Finding {
     /// The cause's id in the catalogue.
     pub cause: String,
+    /// How grave it is: [`Verdict::Incident`] or [`Verdict::Watch`].
+    #[serde(default = "grave")]
+    pub verdict: Verdict,
     /// 0 to 1.
     pub confidence: f64,
     /// Since when.
@@ -156,6 +159,11 @@ pub struct Finding {
     pub ruled_out: Vec<RuledOut>,
     /// What can be done.
     pub remedies: Vec<Remedy>,
+}
+
+/// Records of older versions hold only findings that were.
+fn grave() -> Verdict {
+    Verdict::Incident
 }
 
 /// The record's number of an incident.

@@ -168,6 +168,8 @@ pub enum SymptomKind {
     OomKill,
     /// The server reports errors that it usually does not.
     Errors,
+    /// A check fails: what should answer does not, what should be valid is not.
+    Failed,
 }
 
 /// Something out of the usual, with its time.

@@ -25,6 +25,7 @@ fn plan() -> Plan {
 fn finding(cause: &str) -> Finding {
     Finding {
         cause: cause.into(),
+        verdict: toban_model::Verdict::Incident,
         confidence: 0.97,
         since: t(10),
         summary: Text::new("a", "b"),

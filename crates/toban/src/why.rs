@@ -159,7 +159,7 @@ pub(crate) fn why(asked: &Asked<'_>, why: &Why) -> anyhow::Result<Exit> {
         show(asked, why, &answer);
         match why.watch {
             Some(seconds) => std::thread::sleep(Duration::from_secs(seconds)),
-            None => return Ok(exit_of(answer.diagnosis.verdict)),
+            None => return Ok(exit_of(&answer.diagnosis)),
         }
     }
 }
@@ -175,8 +175,9 @@ fn past(asked: &Asked<'_>, root: Option<&Path>, at: Time) -> Judged {
     judged(flow, at, false)
 }
 
-fn exit_of(verdict: Verdict) -> Exit {
-    if verdict == Verdict::Incident { Exit::Finding } else { Exit::Ok }
+fn exit_of(diagnosis: &Diagnosis) -> Exit {
+    let found = diagnosis.verdict == Verdict::Incident || !diagnosis.findings.is_empty();
+    if found { Exit::Finding } else { Exit::Ok }
 }
 
 fn answer_of<'a>(judged: &'a Judged, explain: bool) -> Answer<'a> {
@@ -205,7 +206,7 @@ pub(crate) fn status(asked: &Asked<'_>, json: bool) -> Exit {
     } else {
         print_all(&toban_views::text::status(&answer, asked.lang, &asked.zone, style(asked.colour)));
     }
-    exit_of(judged.diagnosis.verdict)
+    exit_of(&judged.diagnosis)
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub(crate) fn plan() -> Plan {
 pub(crate) fn finding() -> Finding {
     Finding {
         cause: "open-proxy-abuse".into(),
+        verdict: toban_model::Verdict::Incident,
         confidence: 0.974,
         since: Time::from_secs(AT - 10_363),
         summary: Text::new(

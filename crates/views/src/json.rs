@@ -81,6 +81,7 @@ struct Window {
 #[derive(Serialize)]
 struct FindingJson<'a> {
     cause: &'a str,
+    verdict: Verdict,
     confidence: Number,
     level: &'static str,
     since: String,
@@ -401,6 +402,7 @@ fn document(value: &impl Serialize) -> String {
 fn finding<'a>(finding: &'a Finding, boot: Time, at: Time, lang: Lang, tz: &TimeZone) -> FindingJson<'a> {
     FindingJson {
         cause: &finding.cause,
+        verdict: finding.verdict,
         confidence: share(finding.confidence),
         level: words::level(finding.confidence).1,
         since: rfc3339(finding.since, tz),

@@ -3,9 +3,9 @@
 //! Needs: more requests end than usual, from more clients than usual, and no group stands out. An attack that holds
 //! the workers makes *fewer* requests end.
 
-use toban_model::{Remedy, Text};
+use toban_model::Text;
 
-use super::{Candidate, Cause, Judged};
+use super::{Candidate, Cause, Judged, Needs};
 use crate::picture::Picture;
 use crate::tell;
 
@@ -16,9 +16,8 @@ pub(super) const CAUSE: Cause = Cause {
         "訪問者が平常時より大幅に増えています。個々の動きは通常どおりです",
     ),
     rules_out: &["http-flood", "open-proxy-abuse", "slow-backend"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies,
 };
 
 const REQUESTS_RATIO_MIN: f64 = 2.0;
@@ -50,6 +49,8 @@ fn judge(picture: &Picture<'_>) -> Judged {
             picture.traffic.map(|t| t.clients.usual),
             "access_log",
         )],
+        summary: summary(picture),
+        ..Candidate::default()
     })
 }
 
@@ -60,8 +61,4 @@ fn summary(picture: &Picture<'_>) -> Text {
         format!("{en}\nIt is visitors: {times:.1} times as many as usual, and none of them stands out."),
         format!("{ja}\n訪問者の急増です。平常時の {times:.1} 倍ですが、突出したクライアントはいません。"),
     )
-}
-
-fn remedies(_: &Picture<'_>) -> Vec<Remedy> {
-    Vec::new()
 }

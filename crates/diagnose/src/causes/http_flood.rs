@@ -2,9 +2,9 @@
 //!
 //! Needs: something used up; a group that holds workers beyond its usual and does not behave as usual clients do.
 
-use toban_model::{Culprit, CulpritKind, Remedy, Text, Where};
+use toban_model::{Culprit, CulpritKind, Text, Where};
 
-use super::{Candidate, Cause, Judged, confidence_of, culprits_of};
+use super::{Candidate, Cause, Judged, Needs, confidence_of, culprits_of};
 use crate::attribution::Spread;
 use crate::picture::Picture;
 use crate::{remedies, tell};
@@ -16,15 +16,14 @@ pub(super) const CAUSE: Cause = Cause {
         "少数のネットワークから、サーバが処理しきれない量のリクエストが来ています",
     ),
     rules_out: &["open-proxy-abuse", "flash-crowd", "slow-backend", "slow-clients", "memory-exhaustion"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies: remedies_of,
 };
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let Some(group) = &picture.group else {
         if let Some(spread) = &picture.spread {
-            return Judged::Is(from_everywhere(spread));
+            return Judged::Is(from_everywhere(picture, spread));
         }
         return Judged::Not(Text::fixed(
             "no network holds more workers than its usual share",
@@ -46,21 +45,26 @@ fn judge(picture: &Picture<'_>) -> Judged {
     Judged::Is(Candidate {
         confidence: confidence_of(group, 0.64),
         culprits: culprits_of(group),
-        evidence: Vec::new(),
+        summary: tell::held_by(picture, "requests", "リクエスト"),
+        remedies: remedies::against_group(picture, CAUSE.id),
+        ..Candidate::default()
     })
 }
 
 /// No network to name or to ban: what is asked for is the culprit.
-fn from_everywhere(spread: &Spread) -> Candidate {
+fn from_everywhere(picture: &Picture<'_>, spread: &Spread) -> Candidate {
     let (percent, ratio, addresses) = (spread.share * 100.0, spread.ratio, spread.addresses);
-    let method = spread.shape.method.as_deref().unwrap_or_default().to_owned();
+    let method = spread.shape.method.as_deref().unwrap_or_default();
+    let path = spread.shape.path.as_deref().unwrap_or_default();
+    let (en, ja) = tell::exhaustion(picture);
+    let asked = format!("{} {}", tell::clean(method), tell::clean(path));
     Candidate {
         confidence: 0.7,
         culprits: vec![Culprit {
             kind: CulpritKind::Path,
-            value: spread.shape.path.as_deref().unwrap_or_default().to_owned(),
+            value: path.to_owned(),
             share: (spread.share * 100.0).round() / 100.0,
-            r#where: Where::from([("method".to_owned(), method)]),
+            r#where: Where::from([("method".to_owned(), method.to_owned())]),
             process: None,
         }],
         evidence: vec![tell::evidence(
@@ -78,25 +82,12 @@ fn from_everywhere(spread: &Spread) -> Candidate {
             None,
             spread.source,
         )],
-    }
-}
-
-fn summary(picture: &Picture<'_>) -> Text {
-    if let (None, Some(spread)) = (&picture.group, &picture.spread) {
-        let (en, ja) = tell::exhaustion(picture);
-        let method = tell::clean(spread.shape.method.as_deref().unwrap_or_default());
-        let path = tell::clean(spread.shape.path.as_deref().unwrap_or_default());
-        let addresses = spread.addresses;
-        return Text::new(
-            format!("{en}\n{method} {path} floods it from {addresses} addresses; no network stands out."),
+        summary: Text::new(
+            format!("{en}\n{asked} floods it from {addresses} addresses; no network stands out."),
             format!(
-                "{ja}\n{method} {path} が {addresses} 個のアドレスから大量に送られています。突出したネットワークはありません。"
+                "{ja}\n{asked} が {addresses} 個のアドレスから大量に送られています。突出したネットワークはありません。"
             ),
-        );
+        ),
+        ..Candidate::default()
     }
-    tell::held_by(picture, "requests", "リクエスト")
-}
-
-fn remedies_of(picture: &Picture<'_>) -> Vec<Remedy> {
-    remedies::against_group(picture, CAUSE.id)
 }

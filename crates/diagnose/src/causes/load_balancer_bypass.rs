@@ -3,9 +3,9 @@
 //!
 //! Needs: a known balancer; a group whose only common mark is that it did not come through it.
 
-use toban_model::{Remedy, Text, Via};
+use toban_model::{Text, Via};
 
-use super::{Candidate, Cause, Judged, confidence_of, culprits_of};
+use super::{Candidate, Cause, Judged, Needs, confidence_of, culprits_of};
 use crate::attribution::Group;
 use crate::picture::Picture;
 use crate::{remedies, tell};
@@ -17,9 +17,8 @@ pub(super) const CAUSE: Cause = Cause {
         "ロードバランサーを経由せず、このサーバに直接リクエストが来ています",
     ),
     rules_out: &["open-proxy-abuse", "flash-crowd", "slow-backend"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies: remedies_of,
 };
 
 pub(super) fn is_it(group: &Group) -> bool {
@@ -34,16 +33,10 @@ fn judge(picture: &Picture<'_>) -> Judged {
         Some(group) if is_it(group) => Judged::Is(Candidate {
             confidence: confidence_of(group, 0.6),
             culprits: culprits_of(group),
-            evidence: Vec::new(),
+            summary: tell::held_by(picture, "requests", "リクエスト"),
+            remedies: remedies::against_group(picture, CAUSE.id),
+            ..Candidate::default()
         }),
         _ => Judged::Unknown,
     }
-}
-
-fn summary(picture: &Picture<'_>) -> Text {
-    tell::held_by(picture, "requests", "リクエスト")
-}
-
-fn remedies_of(picture: &Picture<'_>) -> Vec<Remedy> {
-    remedies::against_group(picture, CAUSE.id)
 }

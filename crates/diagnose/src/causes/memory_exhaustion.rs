@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toban_model::{Remedy, Text};
+use toban_model::Text;
 
-use super::{Candidate, Cause, Judged};
+use super::{Candidate, Cause, Judged, Needs};
 use crate::picture::Picture;
 use crate::tell;
 
@@ -12,9 +12,8 @@ pub(super) const CAUSE: Cause = Cause {
     id: "memory-exhaustion",
     about: Text::fixed("memory ran out", "メモリが不足しました"),
     rules_out: &["http-flood", "worker-limit"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies,
 };
 
 fn judge(picture: &Picture<'_>) -> Judged {
@@ -37,7 +36,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
     if matches!((super::worker_limit::CAUSE.judge)(picture), Judged::Is(_)) {
         return Judged::Unknown;
     }
-    Judged::Is(Candidate { confidence: 0.6, culprits: Vec::new(), evidence: Vec::new() })
+    Judged::Is(Candidate { confidence: 0.6, summary: summary(picture), ..Candidate::default() })
 }
 
 fn summary(picture: &Picture<'_>) -> Text {
@@ -55,8 +54,4 @@ fn summary(picture: &Picture<'_>) -> Text {
             "メモリが不足し、カーネルが {n} 個のプロセスを強制終了しました(多くは {most})。何がメモリを使い切ったかは不明です。"
         ),
     )
-}
-
-fn remedies(_: &Picture<'_>) -> Vec<Remedy> {
-    Vec::new()
 }

@@ -10,7 +10,7 @@ mod slow_backend;
 mod slow_clients;
 mod worker_limit;
 
-use toban_model::{Culprit, CulpritKind, Evidence, Remedy, Text, Where};
+use toban_model::{Culprit, CulpritKind, Evidence, Remedy, ResourceUse, Text, Time, Verdict, Where};
 
 use crate::attribution::Group;
 use crate::picture::Picture;
@@ -23,10 +23,18 @@ pub struct Cause {
     pub about: Text,
     /// Causes that look the same from outside and must be told apart.
     pub rules_out: &'static [&'static str],
+    pub(crate) needs: Needs,
     pub(crate) judge: fn(&Picture<'_>) -> Judged,
-    /// This case in a sentence or two.
-    pub(crate) summary: fn(&Picture<'_>) -> Text,
-    pub(crate) remedies: fn(&Picture<'_>) -> Vec<Remedy>,
+}
+
+/// When a cause is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Only while web servers are full, memory is short, or page views fall with errors: it explains that, and what
+    /// is told of the held workers is told of it.
+    Saturation,
+    /// Always: it has a resource, a check or a process of its own, and tells of that alone.
+    Nothing,
 }
 
 /// What a cause says of a picture.
@@ -41,12 +49,38 @@ pub(crate) enum Judged {
 }
 
 /// A cause that explains the picture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
+    /// Whether something is exhausted or has failed by it, or is only out of the usual.
+    pub(crate) verdict: Verdict,
     pub(crate) confidence: f64,
     pub(crate) culprits: Vec<Culprit>,
-    /// Evidence of its own, beside what is told of every group.
+    /// Evidence of its own; with [`Needs::Saturation`] beside what is told of every group.
     pub(crate) evidence: Vec<Evidence>,
+    /// This case in a sentence or two.
+    pub(crate) summary: Text,
+    pub(crate) remedies: Vec<Remedy>,
+    /// Since when, what is exhausted and what it did to the host, oldest first; with [`Needs::Saturation`] they are
+    /// found in the picture, and stay empty here.
+    pub(crate) since: Option<Time>,
+    pub(crate) resource: Option<ResourceUse>,
+    pub(crate) effects: Vec<Evidence>,
+}
+
+impl Default for Candidate {
+    fn default() -> Candidate {
+        Candidate {
+            verdict: Verdict::Incident,
+            confidence: 0.0,
+            culprits: Vec::new(),
+            evidence: Vec::new(),
+            summary: Text::default(),
+            remedies: Vec::new(),
+            since: None,
+            resource: None,
+            effects: Vec::new(),
+        }
+    }
 }
 
 /// All causes, the sharpest first.

@@ -2,9 +2,9 @@
 //!
 //! Needs: workers used up; a group that holds them beyond its usual; its requests are CONNECT or name another host.
 
-use toban_model::{Remedy, Text};
+use toban_model::Text;
 
-use super::{Candidate, Cause, Judged, confidence_of, culprits_of};
+use super::{Candidate, Cause, Judged, Needs, confidence_of, culprits_of};
 use crate::picture::Picture;
 use crate::{remedies, tell};
 
@@ -15,9 +15,8 @@ pub(super) const CAUSE: Cause = Cause {
         "外部の第三者がこのサーバをプロキシとして使おうとし、1 リクエストごとにワーカーを占有します",
     ),
     rules_out: &["http-flood", "flash-crowd", "slow-backend", "slow-clients"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies: remedies_of,
 };
 
 /// This part of the group asks for a proxy.
@@ -40,14 +39,8 @@ fn judge(picture: &Picture<'_>) -> Judged {
     Judged::Is(Candidate {
         confidence: confidence_of(group, 0.66),
         culprits: culprits_of(group),
-        evidence: Vec::new(),
+        summary: tell::held_by(picture, "CONNECT requests", "CONNECT リクエスト"),
+        remedies: remedies::against_group(picture, CAUSE.id),
+        ..Candidate::default()
     })
-}
-
-fn summary(picture: &Picture<'_>) -> Text {
-    tell::held_by(picture, "CONNECT requests", "CONNECT リクエスト")
-}
-
-fn remedies_of(picture: &Picture<'_>) -> Vec<Remedy> {
-    remedies::against_group(picture, CAUSE.id)
 }

@@ -2,9 +2,9 @@
 //!
 //! Needs: workers used up, waiting for the backend; requests arrive as usual; nobody stands out.
 
-use toban_model::{Culprit, CulpritKind, Remedy, Text, Waiting, Where};
+use toban_model::{Culprit, CulpritKind, Text, Waiting, Where};
 
-use super::{Candidate, Cause, Judged};
+use super::{Candidate, Cause, Judged, Needs};
 use crate::picture::Picture;
 use crate::tell;
 
@@ -15,9 +15,8 @@ pub(super) const CAUSE: Cause = Cause {
         "バックエンドの応答が遅く、すべてのリクエストがワーカーを長く占有しています",
     ),
     rules_out: &["http-flood", "open-proxy-abuse", "flash-crowd", "slow-clients"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies,
 };
 
 const WAITING_SHARE_MIN: f64 = 0.5;
@@ -83,6 +82,8 @@ fn judge(picture: &Picture<'_>) -> Judged {
             Some(traffic.held_s_usual_median),
             "access_log",
         )],
+        summary: summary(picture),
+        ..Candidate::default()
     })
 }
 
@@ -94,8 +95,4 @@ fn summary(picture: &Picture<'_>) -> Text {
             "{ja}\nバックエンドの応答待ちです。リクエスト数は平常どおりで、全員が一様に遅くなっています。"
         ),
     )
-}
-
-fn remedies(_: &Picture<'_>) -> Vec<Remedy> {
-    Vec::new()
 }

@@ -4,9 +4,9 @@
 //! Needs the live view: most held workers wait for their client, not for a backend; a slow backend looks the same in
 //! a log.
 
-use toban_model::{Remedy, Text, Waiting};
+use toban_model::{Text, Waiting};
 
-use super::{Candidate, Cause, Judged, confidence_of, culprits_of};
+use super::{Candidate, Cause, Judged, Needs, confidence_of, culprits_of};
 use crate::picture::Picture;
 use crate::{remedies, tell};
 
@@ -17,9 +17,8 @@ pub(super) const CAUSE: Cause = Cause {
         "送受信が極端に遅いクライアントがワーカーを占有しています",
     ),
     rules_out: &["http-flood", "slow-backend", "flash-crowd"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies: remedies_of,
 };
 
 const WAITING_SHARE_MIN: f64 = 0.5;
@@ -52,13 +51,12 @@ fn judge(picture: &Picture<'_>) -> Judged {
             None,
             "sock_diag",
         )],
+        summary: tell::held_by(
+            picture,
+            "connections that send or read hardly anything",
+            "ほとんど送受信しない接続",
+        ),
+        remedies: remedies::against_group(picture, CAUSE.id),
+        ..Candidate::default()
     })
-}
-
-fn summary(picture: &Picture<'_>) -> Text {
-    tell::held_by(picture, "connections that send or read hardly anything", "ほとんど送受信しない接続")
-}
-
-fn remedies_of(picture: &Picture<'_>) -> Vec<Remedy> {
-    remedies::against_group(picture, CAUSE.id)
 }

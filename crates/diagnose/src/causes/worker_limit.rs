@@ -2,9 +2,9 @@
 //!
 //! Needs: the kernel killed for memory, or memory is used up; workers × what each takes exceeds it; nobody stands out.
 
-use toban_model::{Remedy, Text};
+use toban_model::Text;
 
-use super::{Candidate, Cause, Judged};
+use super::{Candidate, Cause, Judged, Needs};
 use crate::picture::Picture;
 use crate::tell;
 
@@ -15,9 +15,8 @@ pub(super) const CAUSE: Cause = Cause {
         "ワーカー数の上限がメモリに対して大きすぎます",
     ),
     rules_out: &["http-flood", "memory-exhaustion"],
+    needs: Needs::Saturation,
     judge,
-    summary,
-    remedies,
 };
 
 fn judge(picture: &Picture<'_>) -> Judged {
@@ -49,6 +48,8 @@ fn judge(picture: &Picture<'_>) -> Judged {
             Some(memory),
             "procfs",
         )],
+        summary: summary(picture),
+        ..Candidate::default()
     })
 }
 
@@ -58,8 +59,4 @@ fn summary(picture: &Picture<'_>) -> Text {
         format!("Memory ran out: {limit} workers are allowed, and together they need more than there is."),
         format!("メモリが不足しました。上限 {limit} のワーカーがすべて動くと、搭載メモリを超えます。"),
     )
-}
-
-fn remedies(_: &Picture<'_>) -> Vec<Remedy> {
-    Vec::new()
 }
