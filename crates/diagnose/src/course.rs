@@ -131,6 +131,7 @@ mod tests {
             effects: Vec::new(),
             ruled_out: Vec::new(),
             remedies: Vec::new(),
+            advice: Vec::new(),
         };
         Diagnosis { verdict: Verdict::Incident, findings: vec![finding] }
     }

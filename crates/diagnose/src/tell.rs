@@ -16,8 +16,9 @@ pub(crate) fn finding(
     candidate: &Candidate,
     ruled_out: Vec<RuledOut>,
 ) -> Finding {
-    let Candidate { verdict, culprits, evidence, summary, remedies, since, resource, effects, .. } =
-        candidate.clone();
+    let Candidate {
+        verdict, culprits, evidence, summary, remedies, advice, since, resource, effects, ..
+    } = candidate.clone();
     let mut finding = Finding {
         cause: cause.id.to_owned(),
         verdict,
@@ -30,6 +31,7 @@ pub(crate) fn finding(
         effects,
         ruled_out,
         remedies,
+        advice,
     };
     if cause.needs == Needs::Saturation {
         finding.since = picture.since();

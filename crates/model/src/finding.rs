@@ -159,6 +159,9 @@ pub struct Finding {
     pub ruled_out: Vec<RuledOut>,
     /// What can be done.
     pub remedies: Vec<Remedy>,
+    /// What a person can do or look at next that toban does not do by itself, the first thing first.
+    #[serde(default)]
+    pub advice: Vec<Text>,
 }
 
 /// Records of older versions hold only findings that were.

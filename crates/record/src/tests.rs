@@ -35,6 +35,7 @@ fn finding(cause: &str) -> Finding {
         effects: vec![],
         ruled_out: vec![],
         remedies: vec![],
+        advice: Vec::new(),
     }
 }
 

@@ -152,6 +152,7 @@ pub(crate) fn finding() -> Finding {
                 reversible: true,
             },
         ],
+        advice: Vec::new(),
     }
 }
 

@@ -92,6 +92,7 @@ struct FindingJson<'a> {
     effects: Vec<EvidenceJson<'a>>,
     ruled_out: Vec<RuledOutJson<'a>>,
     remedies: Vec<RemedyJson<'a>>,
+    advice: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -417,6 +418,7 @@ fn finding<'a>(finding: &'a Finding, boot: Time, at: Time, lang: Lang, tz: &Time
             .map(|out| RuledOutJson { cause: &out.cause, because: out.because.lang(lang) })
             .collect(),
         remedies: finding.remedies.iter().map(|remedy| self::remedy(remedy, lang)).collect(),
+        advice: finding.advice.iter().map(|advice| advice.lang(lang)).collect(),
     }
 }
 

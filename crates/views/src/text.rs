@@ -294,6 +294,7 @@ impl Page<'_> {
             table.print(out, self.style);
         }
         self.remedies(out, answer, finding);
+        self.advice(out, finding);
     }
 
     /// The sentence, and at its end at the right edge how sure it is.
@@ -380,6 +381,22 @@ impl Page<'_> {
                     out.push_str("   ");
                 } else {
                     out.push_str(&" ".repeat(before));
+                }
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+
+    fn advice(&self, out: &mut String, finding: &Finding) {
+        let by_hand = words::YOURSELF.lang(self.lang);
+        let before = 2 + width(by_hand) + 2;
+        for (i, advice) in finding.advice.iter().enumerate() {
+            let lines = wrap(advice.lang(self.lang), self.style.columns().saturating_sub(before).max(20));
+            for (j, line) in lines.iter().enumerate() {
+                match (i, j) {
+                    (0, 0) => out.push_str(&format!("\n  {by_hand}  ")),
+                    _ => out.push_str(&" ".repeat(before)),
                 }
                 out.push_str(line);
                 out.push('\n');

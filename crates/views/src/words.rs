@@ -27,6 +27,7 @@ words! {
     DO_NOW: "Do now", "今すぐ";
     THEN: "Then", "次に";
     FOR_GOOD: "For good", "恒久対策";
+    YOURSELF: "By hand", "手作業で";
     CERTAIN: "certain", "ほぼ確実";
     LIKELY: "likely", "可能性が高い";
     NOT_CLEAR: "not clear", "断定できません";

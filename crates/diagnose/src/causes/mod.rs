@@ -60,6 +60,8 @@ pub(crate) struct Candidate {
     /// This case in a sentence or two.
     pub(crate) summary: Text,
     pub(crate) remedies: Vec<Remedy>,
+    /// What a person can do or look at next, where toban has no remedy of its own.
+    pub(crate) advice: Vec<Text>,
     /// Since when, what is exhausted and what it did to the host, oldest first; with [`Needs::Saturation`] they are
     /// found in the picture, and stay empty here.
     pub(crate) since: Option<Time>,
@@ -76,6 +78,7 @@ impl Default for Candidate {
             evidence: Vec::new(),
             summary: Text::default(),
             remedies: Vec::new(),
+            advice: Vec::new(),
             since: None,
             resource: None,
             effects: Vec::new(),
