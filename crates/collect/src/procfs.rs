@@ -272,8 +272,13 @@ const REAL_KINDS: &[&str] = &[
     "exfat", "ntfs", "ntfs3", "ufs", "overlay", "simfs",
 ];
 
-/// The file systems of `/proc/mounts` that can fill up.
+/// The file systems of `/proc/mounts` that keep data on a disk and can fill up.
 pub fn mounts(bytes: &[u8]) -> Vec<Mount> {
+    mounts_of(bytes, &[])
+}
+
+/// The same with those of further kinds.
+pub fn mounts_of(bytes: &[u8], further: &[&str]) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for line in lines(bytes) {
         let mut words = fields(line);
@@ -288,7 +293,8 @@ pub fn mounts(bytes: &[u8]) -> Vec<Mount> {
         // An overlay below these is a container's root: it shares the disk of the host's own.
         let of_container = kind == "overlay"
             && ["/var/lib/", "/run/"].iter().any(|prefix| point.to_string_lossy().starts_with(prefix));
-        if read_only || of_container || !REAL_KINDS.contains(&kind.as_str()) {
+        let wanted = REAL_KINDS.contains(&kind.as_str()) || further.contains(&kind.as_str());
+        if read_only || of_container || !wanted {
             continue;
         }
         // A later mount on the same point hides the earlier one.

@@ -387,6 +387,8 @@ pub struct UnixSocket {
     pub queue_limit: u32,
     /// 0 while no process has it.
     pub inode: u64,
+    /// The other end's inode of a connection; 0 when not known.
+    pub peer: u64,
 }
 
 /// Every unix socket that listens on a path, with its queue. Abstract names are left out.
@@ -428,7 +430,8 @@ pub fn unix_sockets(root: &Root, connected: bool) -> Result<Vec<UnixSocket>, Err
         }
         if list.len() < limits::UNIX_SOCKETS_MAX {
             let inode = inode.parse().unwrap_or(0);
-            list.push(UnixSocket { path: PathBuf::from(path), listens, queue_len: 0, queue_limit: 0, inode });
+            let path = PathBuf::from(path);
+            list.push(UnixSocket { path, listens, queue_len: 0, queue_limit: 0, inode, peer: 0 });
         }
     }
     Ok(list)
@@ -436,8 +439,10 @@ pub fn unix_sockets(root: &Root, connected: bool) -> Result<Vec<UnixSocket>, Err
 
 fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<(), Error> {
     const SHOW_NAME: u32 = 1;
+    const SHOW_PEER: u32 = 4;
     const SHOW_RQLEN: u32 = 0x10;
     const ATTRIBUTE_NAME: u16 = 0;
+    const ATTRIBUTE_PEER: u16 = 2;
     const ATTRIBUTE_RQLEN: u16 = 4;
     const ESTABLISHED: u8 = 1;
     const LISTEN: u8 = 10;
@@ -445,11 +450,12 @@ fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<
     let mut request = [0u8; 24];
     request[0] = AF_UNIX;
     request[4..8].copy_from_slice(&states.to_ne_bytes());
-    request[12..16].copy_from_slice(&(SHOW_NAME | SHOW_RQLEN).to_ne_bytes());
+    request[12..16].copy_from_slice(&(SHOW_NAME | SHOW_PEER | SHOW_RQLEN).to_ne_bytes());
     Link::open("unix")?.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
         let (Some(head), Some(rest)) = (message.get(..16), message.get(16..)) else { return };
         let mut path = None;
         let mut queue = (0, 0);
+        let mut peer = 0;
         for (kind, value) in attributes(rest) {
             match kind {
                 ATTRIBUTE_NAME => {
@@ -459,6 +465,7 @@ fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<
                         path = Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
                     }
                 }
+                ATTRIBUTE_PEER => peer = u32_ne(value, 0).map_or(0, u64::from),
                 ATTRIBUTE_RQLEN => queue = (u32_ne(value, 0).unwrap_or(0), u32_ne(value, 4).unwrap_or(0)),
                 _ => {}
             }
@@ -473,6 +480,7 @@ fn unix_by_netlink(connected: bool, take: &mut dyn FnMut(UnixSocket)) -> Result<
             queue_len,
             queue_limit,
             inode: u64::from(u32_ne(head, 4).unwrap_or(0)),
+            peer,
         });
     })
 }

@@ -6,6 +6,7 @@
 mod baseline;
 pub mod census;
 pub mod detectors;
+mod holdings;
 mod news;
 mod offence;
 mod origin;
@@ -22,13 +23,15 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Holdings, Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time,
+    Vital,
 };
 
 pub use baseline::Baseline;
 pub use offence::offence;
 pub use scan::{Again, Judgement, Place, Scan, Verdict};
 
+use crate::holdings::HoldingsWatch;
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
 use crate::traffic::{Past, TrafficWatch};
@@ -58,6 +61,7 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+    holdings: HoldingsWatch,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -98,6 +102,7 @@ impl Watch {
             busy: BTreeMap::new(),
             taught: None,
             aside: Arc::new([]),
+            holdings: HoldingsWatch::default(),
         }
     }
 
@@ -167,6 +172,12 @@ impl Watch {
     /// Takes one word of the kernel, with its true wall-clock time.
     pub fn kernel(&mut self, at: Time, word: &KernelWord) {
         self.kernel.word(at, word);
+        self.holdings.kernel(at, word);
+    }
+
+    /// Takes a look at what there is only so much of.
+    pub fn holdings(&mut self, found: Holdings) {
+        self.holdings.look(found);
     }
 
     /// What is usual for the vitals.
@@ -332,9 +343,12 @@ impl Watch {
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
+            holdings: Holdings::default(),
         };
+        situation.holdings = self.holdings.close(at, &situation.vitals);
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
+        situation.resources.extend(holdings::resources(&situation.holdings, at, &self.baseline));
         situation.symptoms = detectors::symptoms(&situation);
         situation
     }

@@ -104,10 +104,17 @@ fn code_of(line: &ErrorLine<'_>) -> Option<String> {
         "seems-busy"
     } else if has("pm.max_children") {
         "max-children"
-    } else if has("Too many connections") {
+    } else if has("Too many connections")
+        || has("too many clients already")
+        || has("remaining connection slots")
+    {
         "too-many-connections"
     } else if has("No space left on device") {
         "no-space"
+    } else if has("Too many open files") || has("EMFILE") {
+        "open-files"
+    } else if has("Cannot assign requested address") || has("EADDRNOTAVAIL") {
+        "no-port"
     } else if has("worker_connections are not enough") {
         "worker-connections"
     } else if has("upstream timed out") {

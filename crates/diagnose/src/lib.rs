@@ -6,6 +6,7 @@
 mod attribution;
 pub mod causes;
 mod course;
+mod holdings;
 mod picture;
 mod remedies;
 mod tell;

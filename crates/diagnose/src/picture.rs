@@ -7,6 +7,11 @@ use crate::attribution::{Group, Spread, attribute};
 /// Kills come every second or so while memory is short; so long after the last one it is over.
 const KILLS_LAST: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// Whether a resource is a web server's own.
+fn is_of_web(resource: &str) -> bool {
+    resource.ends_with(".workers") || resource.ends_with(".accept-queue")
+}
+
 /// One situation with what its numbers add up to.
 pub(crate) struct Picture<'a> {
     pub(crate) situation: &'a Situation,
@@ -52,8 +57,7 @@ impl<'a> Picture<'a> {
         let has = |kind| self.situation.symptoms.iter().any(|s| s.kind == kind);
         let killing =
             self.situation.kernel.oom.last().is_some_and(|k| self.situation.at.since(k.at) <= KILLS_LAST);
-        let of_web = |what: &str| what.ends_with(".workers") || what.ends_with(".accept-queue");
-        self.situation.symptoms.iter().any(|s| s.kind == SymptomKind::Exhausted && of_web(&s.what))
+        self.situation.symptoms.iter().any(|s| s.kind == SymptomKind::Exhausted && is_of_web(&s.what))
             || (self.situation.symptoms.iter().any(|s| s.what == "memory") && !has(SymptomKind::OomKill))
             || killing
             || (has(SymptomKind::Fall) && has(SymptomKind::Errors))
@@ -77,7 +81,7 @@ impl<'a> Picture<'a> {
         self.workers()
             .filter(out)
             .or_else(|| self.situation.resources.iter().find(|r| r.name == "memory").filter(out))
-            .or_else(|| self.situation.resources.iter().find(out))
+            .or_else(|| self.situation.resources.iter().filter(|r| is_of_web(&r.name)).find(out))
             .or_else(|| self.workers())
     }
 

@@ -8,6 +8,7 @@ mod action;
 mod blame;
 pub mod event;
 mod finding;
+mod holdings;
 mod host;
 mod name;
 mod net;
@@ -23,6 +24,10 @@ pub use blame::{Blamed, Busiest, Combined, Named, Origin};
 pub use finding::{
     Collateral, Culprit, CulpritKind, Evidence, Finding, Incident, IncidentId, Remedy, ResourceUse, Risk,
     RuledOut, Verdict, Where,
+};
+pub use holdings::{
+    Database, DatabaseClient, Destination, FileUse, Filesystem, HandleHolder, Handles, Holdings, Link, Owner,
+    Place, Ports, Talker, Tracked,
 };
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
 pub use name::Name;

@@ -21,6 +21,7 @@ use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::LogArg;
 use crate::config::Config;
+use crate::holdings::Looks;
 use crate::meter;
 
 /// Each thread that reads a log's past has a census of its own, some 10 MiB.
@@ -109,6 +110,7 @@ pub(crate) struct Flow {
     kernel_path: Option<PathBuf>,
     pub(crate) watch: Watch,
     sampler: Sampler,
+    pub(crate) holdings: Looks,
     views: ViewState,
     readers: Vec<Reader>,
     tailer: Tailer,
@@ -191,6 +193,7 @@ impl Flow {
             kernel_path: None,
             watch: Watch::new(host, config.proxy.trusted.clone()),
             sampler: Sampler::new(root.clone()),
+            holdings: Looks::default(),
             views: ViewState::new(),
             readers: Vec::new(),
             tailer: Tailer::new(root.clone()),
@@ -507,6 +510,7 @@ impl Flow {
         self.sampler.sample(now, &mut sample);
         sample.readings.extend(self.watch.server_readings());
         self.watch.sample(&sample, learn);
+        self.holdings.follow(&self.root, now, &mut self.watch);
         sample
     }
 

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod flow;
+mod holdings;
 mod ledger;
 mod meter;
 mod out;

@@ -22,6 +22,8 @@ use crate::out::{print_all, style};
 const HISTORY_FOR: Duration = Duration::from_secs(6);
 /// Rates need two looks with a second between them.
 const LOOKS_APART: Duration = Duration::from_millis(1100);
+/// Looking for what takes a full disk's room ends by then.
+const SETTLED_BY: Duration = Duration::from_secs(9);
 /// Samples of so long ago tell what is usual.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
@@ -103,6 +105,7 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
         flow.look(clock::now(), false);
+        flow.holdings.settle(clock::now, begun + SETTLED_BY, &mut flow.watch);
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)

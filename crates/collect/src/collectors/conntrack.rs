@@ -45,7 +45,7 @@ impl Collector for Conntrack {
 }
 
 /// Connections that found no place, over all processors: a line of names, then a line for each processor, in hex.
-fn drops(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn drops(bytes: &[u8]) -> Option<u64> {
     let mut lines = procfs::lines(bytes);
     let names = lines.next()?;
     let wanted = |name: &[u8]| matches!(name, b"drop" | b"early_drop" | b"insert_failed");

@@ -23,6 +23,7 @@ mod sockets;
 mod space;
 mod tcp;
 
+pub(crate) use conntrack::drops as conntrack_drops;
 pub(crate) use memory::MemoryCgroup;
 
 /// One unit that reads some vitals. It keeps its own buffers, names and handles between calls, so that from its second

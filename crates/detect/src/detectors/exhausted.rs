@@ -16,8 +16,9 @@ fn detect(situation: &Situation) -> Vec<Symptom> {
         .iter()
         .filter_map(|resource| {
             let since = resource.exhausted_since?;
-            // Memory is told in MB, workers in numbers.
-            let (scale, unit) = if resource.name == "memory" { (1e6, " MB") } else { (1.0, "") };
+            // Memory and disks are told in MB, workers in numbers.
+            let is_bytes = resource.name == "memory" || resource.name.starts_with("disk:");
+            let (scale, unit) = if is_bytes { (1e6, " MB") } else { (1.0, "") };
             let used = resource.used / scale;
             let limit = resource.limit.map_or("?".to_owned(), |l| format!("{:.0}{unit}", l / scale));
             Some(Symptom {

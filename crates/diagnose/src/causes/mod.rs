@@ -1,11 +1,18 @@
 //! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
+mod conntrack_full;
+mod db_connections;
+mod disk_full;
+mod fd_exhaustion;
 mod flash_crowd;
 mod http_flood;
+mod inode_exhaustion;
 mod load_balancer_bypass;
 mod memory_exhaustion;
+mod network_saturation;
 mod open_proxy_abuse;
+mod port_exhaustion;
 mod slow_backend;
 mod slow_clients;
 mod worker_limit;
@@ -96,6 +103,13 @@ pub static ALL: &[Cause] = &[
     slow_backend::CAUSE,
     worker_limit::CAUSE,
     memory_exhaustion::CAUSE,
+    disk_full::CAUSE,
+    inode_exhaustion::CAUSE,
+    fd_exhaustion::CAUSE,
+    conntrack_full::CAUSE,
+    port_exhaustion::CAUSE,
+    db_connections::CAUSE,
+    network_saturation::CAUSE,
 ];
 
 /// A group's networks as culprits.
