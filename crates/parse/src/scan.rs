@@ -211,6 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_read_as_the_standard_library_reads_them() {
+        const PIECES: [&str; 6] = [":", "::", "1", "dead", "0", "12345"];
+        let mut texts = vec![String::new()];
+        for _ in 0..7 {
+            texts = texts
+                .iter()
+                .flat_map(|text| PIECES.iter().map(move |piece| format!("{text}{piece}")))
+                .filter(|text| !text.contains(":::") && text.len() < 24)
+                .collect();
+            for text in &texts {
+                let theirs: Option<Ipv6Addr> = text.parse().ok();
+                let ours = groups(text.as_bytes()).map(Ipv6Addr::from);
+                assert!(ours.is_none() || ours == theirs, "{text}: {ours:?}, {theirs:?}");
+            }
+        }
+        for text in ["1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3::5:6:7:8", "::", "1::"] {
+            assert_eq!(groups(text.as_bytes()).map(Ipv6Addr::from), text.parse().ok(), "{text}");
+        }
+        for text in ["1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8::", "1::2::3", "1:", ":1"] {
+            assert_eq!(groups(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn addresses_with_ports() {
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(
