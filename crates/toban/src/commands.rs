@@ -252,7 +252,7 @@ fn measure(
         std::thread::sleep(MEASURE_EVERY);
         let present = clock::now();
         flow.follow(present);
-        flow.look(present, false);
+        flow.look(present);
         let values = plans::used(&flow.close(present, true));
         measured.push(Measured { at: present, values: values.clone() });
         let outcome = verify::judge(&expected, &measured, present);

@@ -10,6 +10,7 @@ mod ledger;
 mod meter;
 mod out;
 mod plans;
+mod recorder;
 mod run;
 mod scan;
 mod why;

@@ -96,13 +96,13 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         if let Ok(Some(record)) = Record::open_existing(asked.state) {
             remember(&mut flow, &Arc::new(record), clock::now());
         }
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
     }
     flow.read_history(begun + HISTORY_FOR);
     if live {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)
@@ -118,7 +118,7 @@ pub(crate) fn opened(asked: &Asked<'_>) -> Flow {
 /// The host and its usual traffic, without waiting for rates.
 pub(crate) fn glance(asked: &Asked<'_>) -> Judged {
     let mut flow = opened(asked);
-    flow.look(clock::now(), false);
+    flow.look(clock::now());
     judged(flow, clock::now(), true)
 }
 
