@@ -205,7 +205,7 @@ impl Flow {
     }
 
     /// The logs that are to be read on this host, each once, with the service that they belong to.
-    fn sources(&self) -> Vec<(String, LogSource)> {
+    pub(crate) fn sources(&self) -> Vec<(String, LogSource)> {
         let host = self.watch.host();
         let mut all: Vec<(String, LogSource)> = Vec::new();
         let found = host.services.iter().flat_map(|s| s.logs.iter().map(|l| (s.id.clone(), l.clone())));
@@ -581,7 +581,7 @@ fn share(deadline: Instant, logs: usize) -> Instant {
 }
 
 /// When a line was written, if it tells.
-fn time_of(format: &mut Format, line: &[u8]) -> Option<Time> {
+pub(crate) fn time_of(format: &mut Format, line: &[u8]) -> Option<Time> {
     match format.parse(line)? {
         Event::Request(request) => Some(request.time),
         Event::Error(error) => error.time,

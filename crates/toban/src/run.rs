@@ -11,8 +11,8 @@ use jiff::tz::TimeZone;
 use toban_collect::Root;
 use toban_diagnose::{Course, Diagnosis, Turn, diagnose, gather};
 use toban_model::{
-    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Sample, Situation, Text,
-    Time, Verdict,
+    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Look, Mode, Sample, Situation,
+    Text, Time, Verdict,
 };
 use toban_record::{Limits, Record};
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
@@ -43,6 +43,9 @@ const HEARS_WITHIN: Duration = Duration::from_millis(200);
 const EARLY: Duration = Duration::from_millis(400);
 const LATE: Duration = Duration::from_millis(500);
 
+/// The second look at an incident is kept after so long, each further one after twice the time.
+const FIRST_LOOKS: Duration = Duration::from_secs(2);
+
 /// What the agent runs with.
 pub(crate) struct Settings {
     pub(crate) config: Config,
@@ -68,6 +71,8 @@ struct Agent {
     flow: Flow,
     course: Course,
     incident: Option<Incident>,
+    /// Looks at it that were kept.
+    looks: u32,
     kept: Time,
     kept_usual: Time,
     actor: Option<ActorThread>,
@@ -131,6 +136,7 @@ impl Agent {
         let mut agent = Agent {
             course: incident.as_ref().map_or_else(Course::default, |_| Course::resumed(now)),
             incident,
+            looks: 0,
             recorder,
             samples: Vec::new(),
             flow,
@@ -216,7 +222,11 @@ impl Agent {
             Turn::Opens => {
                 let since = diagnosis.findings.first().map_or(now, |f| f.since);
                 match self.record.open_incident(since, now, &diagnosis.findings) {
-                    Ok(incident) => self.incident = Some(incident),
+                    Ok(incident) => {
+                        self.looks = 0;
+                        self.keep_look(incident.id, situation, diagnosis);
+                        self.incident = Some(incident);
+                    }
                     Err(error) => self.warn(&format!("the incident is not recorded: {error}")),
                 }
                 self.set_aside();
@@ -237,6 +247,7 @@ impl Agent {
                     findings.iter().flat_map(|f| &f.culprits).map(|c| c.value.clone()).collect::<Vec<_>>()
                 };
                 let changed = named(&before) != named(&incident.findings);
+                let (id, opened) = (incident.id, incident.opened);
                 if changed || (before != incident.findings && now.since(self.kept) >= KEEP_EVERY) {
                     incident.cause = incident.findings.first().map(|f| f.cause.clone()).unwrap_or_default();
                     self.kept = now;
@@ -244,6 +255,10 @@ impl Agent {
                     if let Err(error) = written {
                         self.warn(&format!("the incident is not recorded: {error}"));
                     }
+                }
+                // Ever further apart, so that a long incident has looks from its beginning and from its end.
+                if changed || now.since(opened) >= FIRST_LOOKS * 2u32.saturating_pow(self.looks.min(20)) {
+                    self.keep_look(id, situation, diagnosis);
                 }
             }
             Turn::Ends => {
@@ -260,6 +275,19 @@ impl Agent {
                 }
             }
             Turn::Quiet | Turn::Doubt | Turn::Pauses => {}
+        }
+    }
+
+    /// Keeps what is seen now, so that it can be judged again.
+    fn keep_look(&mut self, id: IncidentId, situation: &Situation, diagnosis: &Diagnosis) {
+        let look = Look {
+            situation: situation.clone(),
+            verdict: diagnosis.verdict,
+            findings: diagnosis.findings.clone(),
+        };
+        self.looks += 1;
+        if let Err(error) = self.record.put_look(id, &look) {
+            self.warn(&format!("what is seen now is not recorded: {error}"));
         }
     }
 
