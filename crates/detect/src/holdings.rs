@@ -323,3 +323,164 @@ pub(crate) fn resources(holdings: &Holdings, at: Time, baseline: &Baseline) -> V
 fn is_boot(mount: &str) -> bool {
     mount == "/boot" || mount.starts_with("/boot/") || mount == "/efi"
 }
+
+#[cfg(test)]
+mod tests {
+    use toban_model::{FileUse, HandleHolder, Owner, ProcessId, Tracked, Usual, VitalState};
+
+    use super::*;
+
+    const GB: u64 = 1 << 30;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_secs(1_700_000_000) + Duration::from_secs(seconds)
+    }
+
+    fn disk(free: u64, log: u64) -> Filesystem {
+        let file = FileUse {
+            path: "/srv/app.log".into(),
+            id: (1, 2),
+            bytes: log,
+            deleted: false,
+            appended: true,
+            born: None,
+            modified: Time::ZERO,
+            writer: None,
+            fd: None,
+            grown_bytes: 0,
+        };
+        Filesystem {
+            mount: "/srv".into(),
+            size_bytes: 100 * GB,
+            used_bytes: 100 * GB - free,
+            free_bytes: free,
+            files: vec![file],
+            ..Filesystem::default()
+        }
+    }
+
+    fn look(watch: &mut HoldingsWatch, seconds: u64, filesystem: Filesystem) -> Filesystem {
+        watch.look(Holdings { at: at(seconds), filesystems: vec![filesystem], ..Holdings::default() });
+        watch.close(at(seconds), &[]).filesystems[0].clone()
+    }
+
+    #[test]
+    fn a_disk_that_fills_is_told_with_its_speed_and_the_file_that_grew() {
+        let mut watch = HoldingsWatch::default();
+        let mut last = Filesystem::default();
+        for second in (0..=120).step_by(5) {
+            last = look(&mut watch, second, disk(10 * GB - second * (GB / 20), GB + second * (GB / 20)));
+        }
+        let expected = GB as f64 / 20.0;
+        assert!((last.growth_bytes_s / expected - 1.0).abs() < 0.1, "{last:?}");
+        assert!(last.growing_s >= 100.0, "{last:?}");
+        assert_eq!((last.files[0].grown_bytes, last.grown_bytes), (6 * GB, 6 * GB));
+        assert_eq!(last.full_since, None);
+        let full = look(&mut watch, 125, disk(0, 10 * GB));
+        assert_eq!(full.full_since, Some(at(125)));
+        // It frees a little and takes it again: that is one time.
+        look(&mut watch, 130, disk(GB, 9 * GB));
+        assert_eq!(look(&mut watch, 135, disk(0, 10 * GB)).full_since, Some(at(125)));
+        look(&mut watch, 150, disk(50 * GB, GB));
+        assert_eq!(look(&mut watch, 155, disk(50 * GB, GB)).full_since, None);
+    }
+
+    #[test]
+    fn a_burst_after_quiet_has_not_lasted() {
+        let mut watch = HoldingsWatch::default();
+        for second in (0..=300).step_by(5) {
+            look(&mut watch, second, disk(20 * GB, GB));
+        }
+        look(&mut watch, 305, disk(19 * GB, GB));
+        let last = look(&mut watch, 310, disk(18 * GB, GB));
+        assert!(last.growth_bytes_s > 0.0 && last.growing_s < 30.0, "{last:?}");
+    }
+
+    #[test]
+    fn the_kernels_word_is_enough_for_a_table_that_flickers() {
+        let mut watch = HoldingsWatch::default();
+        let tracked = |used, drops| Some(Tracked { used, limit: 1000, drops, ..Tracked::default() });
+        let full = |watch: &HoldingsWatch, second| watch.close(at(second), &[]).tracked.unwrap().full_since;
+        watch.look(Holdings { at: at(0), tracked: tracked(960, 5), ..Holdings::default() });
+        assert_eq!(full(&watch, 0), None, "what was dropped since boot is no news");
+        watch.look(Holdings { at: at(5), tracked: tracked(970, 25), ..Holdings::default() });
+        assert_eq!(full(&watch, 5), Some(at(5)), "nearly full, and dropping");
+        let mut watch = HoldingsWatch::default();
+        watch.look(Holdings { at: at(0), tracked: tracked(900, 0), ..Holdings::default() });
+        watch.kernel(at(1), &KernelWord::ConntrackFull);
+        assert_eq!(full(&watch, 2), Some(at(1)));
+        assert_eq!(full(&watch, 100), None);
+    }
+
+    #[test]
+    fn handles_that_grow_are_known_and_memory_is_bounded() {
+        let mut watch = HoldingsWatch::default();
+        let holder = |pid, used| HandleHolder {
+            owner: Owner { process: ProcessId { pid, start_ticks: 1 }, comm: "api".into(), unit: None },
+            used,
+            limit: 1024,
+            mostly: None,
+            full_since: None,
+            grown: 0,
+        };
+        for (second, used) in [(0, 830), (5, 900), (10, 1023)] {
+            let handle_holders = vec![holder(7, used)];
+            watch.look(Holdings { at: at(second), handle_holders, ..Holdings::default() });
+        }
+        let found = watch.close(at(10), &[]);
+        assert_eq!((found.handle_holders[0].grown, found.handle_holders[0].full_since), (193, Some(at(10))));
+        for pid in 0..5000 {
+            watch.look(Holdings {
+                at: at(11),
+                handle_holders: vec![holder(pid, 1024)],
+                ..Holdings::default()
+            });
+        }
+        assert!(watch.handles.len() <= FOLLOWED_MAX && watch.full.len() <= FOLLOWED_MAX);
+    }
+
+    #[test]
+    fn what_was_recorded_of_a_past_moment_tells_that_a_disk_was_full() {
+        let vital = |name: &str, value| Vital {
+            name: name.into(),
+            value,
+            unit: "%".into(),
+            usual: None,
+            state: VitalState::Unknown,
+            since: None,
+        };
+        let watch = HoldingsWatch::default();
+        let vitals = [
+            vital("disk.used:/srv", 100.0),
+            vital("disk.free:/srv", 0.0),
+            vital("disk.used:/", 97.0),
+            vital("disk.free:/", 3e9),
+        ];
+        let found = watch.close(at(0), &vitals);
+        let full: Vec<_> = found
+            .filesystems
+            .iter()
+            .filter(|one| one.full_since.is_some())
+            .map(|one| one.mount.as_str())
+            .collect();
+        assert_eq!(full, ["/srv"]);
+    }
+
+    #[test]
+    fn what_has_always_been_full_is_not_exhausted() {
+        let mut watch = HoldingsWatch::default();
+        let holdings = Holdings {
+            at: at(86_400),
+            filesystems: vec![look(&mut watch, 86_400, disk(0, GB))],
+            ..Holdings::default()
+        };
+        let mut baseline = Baseline::new(2);
+        let exhausted = |baseline: &Baseline| resources(&holdings, at(86_400), baseline)[0].exhausted_since;
+        assert_eq!(exhausted(&baseline), Some(at(86_400)));
+        for minute in 0..1440 {
+            baseline.see(at(minute * 60), "disk.used:/srv", 100.0, "%", true);
+        }
+        let usual: Option<Usual> = baseline.usual(at(86_400), "disk.used:/srv");
+        assert_eq!(exhausted(&baseline), None, "{usual:?}");
+    }
+}

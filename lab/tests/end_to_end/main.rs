@@ -7,6 +7,7 @@
 
 mod agent;
 mod connect_flood;
+mod disk_full;
 mod kernel;
 mod quiet;
 mod stage;

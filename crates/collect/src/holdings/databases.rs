@@ -141,7 +141,7 @@ impl Ends {
 /// The command line's, else the last one that the option files set, else the default.
 fn mysql_limit(root: &Root, arguments: &[String]) -> (u64, String) {
     let own = arguments.iter().filter_map(|argument| argument.strip_prefix("--")?.split_once('='));
-    if let Some((_, value)) = own.clone().filter(|(key, _)| is_key(key)).last()
+    if let Some((_, value)) = own.clone().rev().find(|(key, _)| is_key(key))
         && let Ok(limit) = value.parse()
     {
         return (limit, "--max-connections".to_owned());

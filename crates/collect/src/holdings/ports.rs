@@ -62,6 +62,9 @@ fn open_sockets(root: &Root) -> u64 {
     sum
 }
 
+/// A place with the ports that are taken towards it, and the sockets of those that are open.
+type Counted = (Destination, HashSet<u16>, Vec<u64>);
+
 fn destinations(root: &Root, pids: &[u32], low: u16, high: u16, limit: u32) -> Option<Vec<Destination>> {
     let filter = Filter { states: States::ALL, local_ports: Vec::new(), with_info: false };
     let all = sockets::tcp(root, &filter).ok()?.list;
@@ -72,7 +75,7 @@ fn destinations(root: &Root, pids: &[u32], low: u16, high: u16, limit: u32) -> O
     // 1: a port in TIME-WAIT is given out again after a second; 2, the default, on the loopback alone.
     let mut buffer = Vec::new();
     let reuse = root.read("/proc/sys/net/ipv4/tcp_tw_reuse", &mut buffer).ok().and_then(procfs::number);
-    let mut found: HashMap<(IpAddr, SocketAddr), (Destination, HashSet<u16>, Vec<u64>)> = HashMap::new();
+    let mut found: HashMap<(IpAddr, SocketAddr), Counted> = HashMap::new();
     for connection in all.iter().map(|socket| &socket.connection) {
         let port = connection.local.port();
         let own =

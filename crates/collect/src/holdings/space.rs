@@ -205,7 +205,7 @@ fn open_files(root: &Root, pids: &[u32], tight: &[Tight], mounts: &[Mount]) -> V
                 };
                 let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
-                let modified = Time::from_secs(stat.st_mtime as i64);
+                let modified = Time::from_secs(stat.st_mtime);
                 // Of those that share a file the first is the one that the others were forked from.
                 found.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| Open {
                     of,

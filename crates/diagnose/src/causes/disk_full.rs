@@ -135,16 +135,17 @@ fn blamed<'a>(picture: &Picture<'_>, filesystem: &'a Filesystem) -> Vec<(&'a Fil
         let grew = |file: &&FileUse| file.grown_bytes as f64 >= GREW * all as f64;
         named.extend(filesystem.files.iter().filter(grew).map(|file| (file, share(file.bytes as f64, used))));
     }
-    if named.is_empty() {
-        let lately = |file: &FileUse| at.since(file.modified) <= LATELY;
-        let new = |file: &FileUse| file.born.is_some_and(|born| at.since(born) <= DAY);
-        let takes_room = |file: &&FileUse| {
-            let writes = file.writer.is_some() && file.appended && lately(file);
-            file.bytes as f64 >= MUCH * used && (file.deleted || writes || new(file))
-        };
-        named.extend(
-            filesystem.files.iter().filter(takes_room).map(|file| (file, share(file.bytes as f64, used))),
-        );
+    // Else what is being written or is only held; else what was made today.
+    let open = |file: &FileUse| {
+        file.deleted || file.writer.is_some() && file.appended && at.since(file.modified) <= LATELY
+    };
+    let new = |file: &FileUse| file.writer.is_none() && file.born.is_some_and(|born| at.since(born) <= DAY);
+    let tiers: [&dyn Fn(&FileUse) -> bool; 2] = [&open, &new];
+    for tier in tiers {
+        if named.is_empty() {
+            let large = filesystem.files.iter().filter(|file| file.bytes as f64 >= MUCH * used && tier(file));
+            named.extend(large.map(|file| (file, share(file.bytes as f64, used))));
+        }
     }
     named.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.path.cmp(&b.0.path)));
     // What is far behind the first is not why.

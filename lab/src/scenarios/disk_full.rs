@@ -1,0 +1,135 @@
+//! `disk-full`: somebody asks the site for an export, and the export writes a log without end into the site's own file
+//! system. When that is full, pages that keep a session fail.
+
+use std::collections::BTreeMap;
+
+use super::Scenario;
+use super::parts::{
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+};
+use crate::LabError;
+use crate::params::Draw;
+use crate::plan::{AttackPlan, Attackers, Clients, FilePlan, HostPlan, Plan, Server, Times, Truth};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "disk-full",
+    about: "an export logs without end into the site's own file system; pages that keep a session fail (apache2 prefork, mod_php)",
+    draw,
+};
+
+const WORKERS: u64 = 60;
+
+fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
+    let counts = Counts { clients: 60..=80, client_prefixes: 20..=30, attacker_prefixes: 1..=1 };
+    let who = Neighbourhood::draw(draw, counts)?;
+    let name = *draw.rng().choice(&["app", "shop", "portal"]).unwrap_or(&"app");
+    let place = draw.text("place", &format!("/var/lib/{name}"))?;
+    let log = draw.text("log", &format!("{place}/log/export.log"))?;
+    let size_mib = draw.number("size-mib", 80..=120)?;
+    // What has always been there and is large: nobody's fault.
+    let archive_mib = draw.number("archive-mib", size_mib / 4..=size_mib / 4)?;
+    let rate_mib = draw.number("mib-per-s", 8..=12)?;
+    let (site_plan, mut files) = site(draw.rng(), "/contact");
+    let (attackers, sources) = sources(draw.rng(), &who.attacker_prefixes, 1, 1);
+    let clients = who.clients_plan(draw, who.web, site_plan.clone())?;
+    let admin = who.admin_plan(&site_plan);
+    let combined = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D"#;
+    files.push(default_site(&who.site, combined, ""));
+    files.push(prefork(WORKERS));
+    files.push(file("/var/www/html/index.php", format!("<?php\n{}{PAGE_PHP}", session_php(&place))));
+    let export = format!("/usr/local/bin/{name}-export");
+    files.push(file(
+        "/var/www/html/export.php",
+        format!("<?php\nexec('{export} >/dev/null 2>&1 &');\necho 'begun';\n"),
+    ));
+    files.push(FilePlan { path: export, mode: 0o755, content: export_sh(&place, &log, rate_mib) });
+    let php = crate::prerequisites::php_version().unwrap_or_default();
+    let port = who.web.port();
+    let web = HostPlan {
+        name: "web1".into(),
+        address: *who.web.ip(),
+        memory_limit_bytes: None,
+        files,
+        setup: [
+            base_setup(),
+            vec![
+                argv(&format!("a2enmod -q mpm_prefork php{php} status")),
+                shell(&format!("a2disconf -q -f php{php}-fpm || true")),
+                shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
+                shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
+                argv(&format!("mkdir -p {place}")),
+                argv(&format!("mount -t tmpfs -o size={size_mib}m,mode=755 {name} {place}")),
+                argv(&format!("install -d -o www-data -g www-data {place}/log {place}/sessions")),
+                shell(&format!("head -c {archive_mib}M /dev/urandom >{place}/archive.dat && touch -d '90 days ago' {place}/archive.dat")),
+            ],
+        ]
+        .concat(),
+        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
+    };
+    let truth = Truth {
+        scenario: String::new(),
+        seed: 0,
+        parameters: BTreeMap::new(),
+        cause: "disk-full".into(),
+        where_: [("file", log), ("mount", place), ("process", format!("{name}-export"))]
+            .map(|(k, v)| (k.into(), v))
+            .into(),
+        web: Server {
+            host: "web1".into(),
+            address: *who.web.ip(),
+            port,
+            site: who.site.clone(),
+            worker_limit: WORKERS,
+            backend_limit: None,
+            memory_limit_bytes: None,
+        },
+        balancer: None,
+        admin: who.admin,
+        lan: who.lan.prefix,
+        gateway: who.lan.router,
+        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
+        attackers: Attackers {
+            prefixes: who.attacker_prefixes.clone(),
+            addresses: attackers,
+            connections: 1,
+        },
+        never_answers: who.never_answers,
+        times: Times::default(),
+    };
+    let site = &who.site;
+    let attack = AttackPlan {
+        target: who.web,
+        prefixes: who.attacker_prefixes.clone(),
+        sources,
+        patience_ms: 40_000,
+        requests: vec![format!(
+            "GET /export.php HTTP/1.1\r\nHost: {site}\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
+        )],
+    };
+    Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
+}
+
+/// Every page keeps a session; the file is small and replaced by the next one.
+fn session_php(place: &str) -> String {
+    format!(
+        "$session = '{place}/sessions/' . (crc32($_SERVER['REMOTE_ADDR']) % 200);\n\
+         if (file_put_contents($session, str_repeat('s', 9000) . microtime()) === false) {{\n\
+         \x20   http_response_code(500);\n\
+         \x20   exit('no session');\n\
+         }}\n"
+    )
+}
+
+/// One export at a time. It has its log open for as long as it runs, and does not mind that nothing fits any more.
+fn export_sh(place: &str, log: &str, rate_mib: u64) -> String {
+    format!(
+        "#!/bin/sh\n\
+         exec 9>>{place}/log/export.lock\n\
+         flock -n 9 || exit 0\n\
+         exec 3>>{log}\n\
+         while :; do\n\
+         \x20   head -c {rate_mib}M /dev/zero | tr '\\0' x >&3\n\
+         \x20   sleep 1\n\
+         done\n"
+    )
+}
