@@ -240,6 +240,12 @@ impl Baseline {
         Some(Usual { low, high, seconds: u32::try_from(known.learned().as_secs()).unwrap_or(u32::MAX) })
     }
 
+    /// The least that a vital is usually at this time of the week; `None` before a day was seen.
+    pub(crate) fn least(&self, at: Time, name: &str) -> Option<f64> {
+        let known = self.vitals.get(name).filter(|known| known.is_grown())?;
+        Some(known.scale(hour_of(at))?.usual.low)
+    }
+
     /// The vital beside its usual; where nothing is known, beside what is sane on any host.
     pub fn judge(&self, at: Time, name: &str, value: f64, unit: &str) -> Vital {
         let sane = sane(name, unit, self.cores);
