@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Host, Outage, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time,
+    Vital,
 };
 
 pub use baseline::Baseline;
@@ -58,6 +59,7 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+    outage: Option<Outage>,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -98,7 +100,13 @@ impl Watch {
             busy: BTreeMap::new(),
             taught: None,
             aside: Arc::new([]),
+            outage: None,
         }
+    }
+
+    /// Takes what is known of the host's last outage.
+    pub fn set_outage(&mut self, outage: Option<Outage>) {
+        self.outage = outage;
     }
 
     /// The host as it was found last.
@@ -332,6 +340,7 @@ impl Watch {
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
+            outage: self.outage.clone(),
         };
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);

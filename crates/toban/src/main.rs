@@ -10,6 +10,7 @@ mod flow;
 mod ledger;
 mod meter;
 mod out;
+mod outage;
 mod plans;
 mod recorder;
 mod run;

@@ -2,6 +2,7 @@
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
 mod flash_crowd;
+mod host_hung;
 mod http_flood;
 mod load_balancer_bypass;
 mod memory_exhaustion;
@@ -97,6 +98,7 @@ pub static ALL: &[Cause] = &[
     slow_backend::CAUSE,
     worker_limit::CAUSE,
     memory_exhaustion::CAUSE,
+    host_hung::CAUSE,
 ];
 
 /// A group's networks as culprits.
