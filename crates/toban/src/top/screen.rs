@@ -24,13 +24,21 @@ pub(crate) enum Next {
     Quit,
 }
 
+/// Where somebody wants to go in the recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    To(Time),
+    Next,
+    Previous,
+}
+
 /// An order for the recording that is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Order {
     /// False when somebody has gone back to the present meanwhile.
     wanted: bool,
-    /// What to ask next.
-    then: Option<Step>,
+    /// Where to go on to from there.
+    then: Option<Aim>,
 }
 
 /// Somebody at the screen.
@@ -45,8 +53,8 @@ pub(crate) struct Viewer<'a> {
     pub(crate) live: Option<Moment>,
     /// The moment that is shown where it is not the present.
     shown: Option<(Time, Moment)>,
-    /// Where steps in time have led, which the recording may not have reached yet.
-    aim: Option<Time>,
+    /// Where steps in time have led, which the recording has not reached yet.
+    ahead: Option<Time>,
     order: Option<Order>,
     pub(crate) incidents: Vec<Incident>,
 }
@@ -62,7 +70,7 @@ impl<'a> Viewer<'a> {
             place: Place::Live,
             live: None,
             shown: None,
-            aim: None,
+            ahead: None,
             order: None,
             incidents: Vec::new(),
         }
@@ -132,18 +140,18 @@ impl<'a> Viewer<'a> {
             },
             Wish::By(seconds) => {
                 let step = Duration::from_secs(seconds.unsigned_abs());
-                let from = self.aim.or(self.stands_at()).unwrap_or(present);
+                let from = self.ahead.or(self.stands_at()).unwrap_or(present);
                 let to = if seconds < 0 { from - step } else { from + step };
-                if to >= present { self.go_live() } else { self.order(Step::To(to)) }
+                if to >= present { self.go_live() } else { self.go(Aim::To(to)) }
             }
             Wish::Next if self.place == Place::Live => Next::Nothing,
-            Wish::Next => self.sample_at().map_or(Next::Nothing, |at| self.order(Step::After(at))),
-            Wish::Previous => self.sample_at().map_or(Next::Nothing, |at| self.order(Step::Before(at))),
+            Wish::Next => self.go(Aim::Next),
+            Wish::Previous => self.go(Aim::Previous),
             Wish::GoTo(text) => {
                 let zone = &self.asked.zone;
                 let when = text.parse::<When>().map(|when| when.resolve_past(present, zone));
                 match when {
-                    Ok(Ok(at)) => self.order(Step::To(at)),
+                    Ok(Ok(at)) => self.go(Aim::To(at)),
                     Ok(Err(error)) => self.answer(error.to_string()),
                     Err(error) => self.answer(error),
                 }
@@ -158,7 +166,7 @@ impl<'a> Viewer<'a> {
 
     fn go_live(&mut self) -> Next {
         self.place = Place::Live;
-        (self.shown, self.aim) = (None, None);
+        (self.shown, self.ahead) = (None, None);
         if let Some(order) = &mut self.order {
             *order = Order { wanted: false, then: None };
         }
@@ -167,21 +175,24 @@ impl<'a> Viewer<'a> {
 
     /// One order at a time; of those that come meanwhile the last counts. So a key that is held down goes as fast as
     /// the disk does, and stops when it is let go.
-    fn order(&mut self, step: Step) -> Next {
-        self.aim = match step {
-            Step::To(at) => Some(at),
-            Step::After(_) | Step::Before(_) => None,
+    fn go(&mut self, aim: Aim) -> Next {
+        self.ahead = match aim {
+            Aim::To(at) => Some(at),
+            Aim::Next | Aim::Previous => None,
         };
-        match &mut self.order {
-            Some(order) => {
-                order.then = Some(step);
-                Next::Nothing
-            }
-            None => {
-                self.order = Some(Order { wanted: true, then: None });
-                Next::Read(step)
-            }
+        if let Some(order) = &mut self.order {
+            order.then = Some(aim);
+            return Next::Nothing;
         }
+        let step = match aim {
+            Aim::To(at) => Some(Step::To(at)),
+            Aim::Next => self.sample_at().map(Step::After),
+            Aim::Previous => self.sample_at().map(Step::Before),
+        };
+        // Before the first reading there is nothing to step from.
+        let Some(step) = step else { return Next::Nothing };
+        self.order = Some(Order { wanted: true, then: None });
+        Next::Read(step)
     }
 
     fn stands_at(&self) -> Option<Time> {
@@ -203,9 +214,9 @@ impl<'a> Viewer<'a> {
             self.show(found);
         }
         match order.then {
-            Some(step) => self.order(step),
+            Some(aim) => self.go(aim),
             None => {
-                self.aim = None;
+                self.ahead = None;
                 Next::Nothing
             }
         }
@@ -213,7 +224,7 @@ impl<'a> Viewer<'a> {
 
     /// The recording could not be read.
     pub(crate) fn failed(&mut self, text: String) -> Next {
-        (self.order, self.aim) = (None, None);
+        (self.order, self.ahead) = (None, None);
         self.answer(text)
     }
 

@@ -187,9 +187,13 @@ fn a_key_that_is_held_down_asks_no_more_than_is_answered() {
         assert_eq!(left(viewer), Next::Read(Step::To(at(998))));
         assert_eq!([left(viewer), left(viewer)], [Next::Nothing; 2]);
         assert_eq!(viewer.found(seen(998)), Next::Read(Step::To(at(996))), "no step is lost");
+        viewer.found(seen(996));
+        assert_eq!(viewer.key(key(KeyCode::Char('T')), present), Next::Read(Step::Before(at(996))));
+        assert_eq!(viewer.key(key(KeyCode::Char('T')), present), Next::Nothing);
+        assert_eq!(viewer.found(seen(995)), Next::Read(Step::Before(at(995))));
         // Back to the present: what is still read is not shown.
         viewer.key(key(KeyCode::Char('n')), present);
-        assert_eq!(viewer.found(seen(996)), Next::Nothing);
+        assert_eq!(viewer.found(seen(994)), Next::Nothing);
         assert_eq!(viewer.place, Place::Live);
         // And a step after that begins at the present again.
         assert_eq!(left(viewer), Next::Read(Step::To(at(998))));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use toban_model::{Lang, ProcessId, ProcessUse, unit_name, unit_of};
+use toban_model::{ProcessId, ProcessUse, unit_name, unit_of};
 
 use super::grid::{Column, Grid};
 use super::{Look, Moment, Screen, Sort, words};
