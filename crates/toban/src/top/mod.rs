@@ -94,10 +94,14 @@ pub(crate) fn top(asked: &Asked<'_>, top: &Top) -> anyhow::Result<Exit> {
     }
     if at.is_none() {
         let mut live = Live::begin(asked.config, asked.zone.clone(), record.as_ref());
-        live.look(Duration::ZERO);
-        // Rates need two looks.
-        thread::sleep(EVERY);
-        viewer.live = Some(live.look(Duration::ZERO));
+        let first = live.look(Duration::ZERO).sample;
+        // Rates need two looks, and on a host that is short of time not every look reaches every process.
+        let mut last = None;
+        for _ in 0..2 {
+            thread::sleep(EVERY);
+            last = Some(live.look(Duration::ZERO));
+        }
+        viewer.live = last.map(|last| Moment { before: Some(first), ..last });
     }
     print_all(&viewer.screen(clock::now()).text(TEXT.0, TEXT.1));
     Ok(Exit::Ok)

@@ -55,6 +55,9 @@ pub(super) fn rows<'a>(moment: &'a Moment, screen: &Screen<'_>) -> Vec<Row<'a>> 
         let grown = now?.checked_sub(before?)? as f64;
         (seconds > 0.0).then_some(grown / seconds)
     };
+    // Where a pass was cut, one that seems to have done nothing may only not have been looked at.
+    let all = &moment.sample.processes;
+    let cut = all.looked_at < all.count;
     let wanted = look.filter.to_lowercase();
     let mut rows: Vec<Row<'a>> = moment
         .sample
@@ -66,7 +69,9 @@ pub(super) fn rows<'a>(moment: &'a Moment, screen: &Screen<'_>) -> Vec<Row<'a>> 
             let then = before.get(&process.id);
             Row {
                 process,
-                cpu: rate(Some(process.cpu_us), then.map(|p| p.cpu_us)).map(|us| us / 10_000.0),
+                cpu: rate(Some(process.cpu_us), then.map(|p| p.cpu_us))
+                    .map(|us| us / 10_000.0)
+                    .filter(|percent| !cut || *percent > 0.0),
                 read: rate(process.read, then.and_then(|p| p.read)),
                 written: rate(process.written, then.and_then(|p| p.written)),
             }

@@ -285,11 +285,19 @@ fn rates_are_of_the_same_process_in_both_samples() {
         assert_eq!(of(4242).written, Some(3e6));
         assert_eq!((of(20_001).cpu, of(20_001).read), (None, None), "it was not told of before");
     });
+    // What did nothing did nothing only if it was looked at.
+    let mut idle = moment();
+    idle.sample.processes.busiest[0].cpu_us = 10_000_000;
+    let screen =
+        |moment: &Moment| text(&drawn_of(moment, 80, 24, Lang::En, |_, look| look.filter = "812".into()));
+    assert!(screen(&idle).contains("    812 root     S   0.0"), "{}", screen(&idle));
+    idle.sample.processes.looked_at = 200;
+    assert!(screen(&idle).contains("    812 root     S     -"), "{}", screen(&idle));
+    assert!(screen(&idle).contains("31 not looked at in this second"), "{}", screen(&idle));
     // A later process with the same number is another one.
     let mut later = moment();
     later.sample.processes.busiest[0].id.start_ticks += 1;
-    let screen = text(&drawn_of(&later, 80, 24, Lang::En, |_, look| look.filter = "812".into()));
-    assert!(screen.lines().any(|line| line.contains("    812 root     S     -")), "{screen}");
+    assert!(screen(&later).contains("    812 root     S     -"), "{}", screen(&later));
 }
 
 #[test]
