@@ -1,7 +1,7 @@
 //! What a key means: a change of how it is looked at, or a wish for the program.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use toban_views::top::{Look, Panel, Prompt, Sort};
+use toban_views::top::{Lens, Panel, Prompt, Sort};
 
 /// Rows of a page.
 const PAGE: usize = 10;
@@ -29,22 +29,22 @@ pub(crate) enum Wish {
 }
 
 /// Takes a key.
-pub(crate) fn press(look: &mut Look, key: KeyEvent) -> Option<Wish> {
+pub(crate) fn press(lens: &mut Lens, key: KeyEvent) -> Option<Wish> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
-    look.message = None;
+    lens.message = None;
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('c') if control => return Some(Wish::Quit),
         KeyCode::Char('z') if control => return Some(Wish::Suspend),
         _ => {}
     }
-    if look.prompt.is_some() {
-        return typed(look, key.code, control);
+    if lens.prompt.is_some() {
+        return typed(lens, key.code, control);
     }
-    if look.help {
-        look.help = false;
+    if lens.help {
+        lens.help = false;
         return None;
     }
     let far = key.modifiers.contains(KeyModifiers::SHIFT);
@@ -59,32 +59,32 @@ pub(crate) fn press(look: &mut Look, key: KeyEvent) -> Option<Wish> {
         KeyCode::Right => return Some(Wish::By(seconds)),
         KeyCode::Char('[') => return Some(Wish::By(-600)),
         KeyCode::Char(']') => return Some(Wish::By(600)),
-        KeyCode::Char('b') => look.prompt = Some(Prompt::GoTo(String::new())),
-        KeyCode::Char('/') => look.prompt = Some(Prompt::Filter),
-        KeyCode::Char('P') => sort(look, Sort::Cpu),
-        KeyCode::Char('M') => sort(look, Sort::Memory),
-        KeyCode::Char('I') => sort(look, Sort::Io),
-        KeyCode::Char('N') => sort(look, Sort::Threads),
-        KeyCode::Char('F') => sort(look, Sort::Handles),
-        KeyCode::Char('c') => look.full_command = !look.full_command,
-        KeyCode::Char('?' | 'h') | KeyCode::F(1) => look.help = true,
-        KeyCode::Tab => turn(look, 1),
-        KeyCode::BackTab => turn(look, Panel::ALL.len() - 1),
-        KeyCode::Up => scroll(look, |row| row.saturating_sub(1)),
-        KeyCode::Down => scroll(look, |row| row.saturating_add(1)),
-        KeyCode::PageUp => scroll(look, |row| row.saturating_sub(PAGE)),
-        KeyCode::PageDown => scroll(look, |row| row.saturating_add(PAGE)),
-        KeyCode::Home => scroll(look, |_| 0),
-        KeyCode::Esc => look.filter.clear(),
+        KeyCode::Char('b') => lens.prompt = Some(Prompt::GoTo(String::new())),
+        KeyCode::Char('/') => lens.prompt = Some(Prompt::Filter),
+        KeyCode::Char('P') => sort(lens, Sort::Cpu),
+        KeyCode::Char('M') => sort(lens, Sort::Memory),
+        KeyCode::Char('I') => sort(lens, Sort::Io),
+        KeyCode::Char('N') => sort(lens, Sort::Threads),
+        KeyCode::Char('F') => sort(lens, Sort::Handles),
+        KeyCode::Char('c') => lens.full_command = !lens.full_command,
+        KeyCode::Char('?' | 'h') | KeyCode::F(1) => lens.help = true,
+        KeyCode::Tab => turn(lens, 1),
+        KeyCode::BackTab => turn(lens, Panel::ALL.len() - 1),
+        KeyCode::Up => scroll(lens, |row| row.saturating_sub(1)),
+        KeyCode::Down => scroll(lens, |row| row.saturating_add(1)),
+        KeyCode::PageUp => scroll(lens, |row| row.saturating_sub(PAGE)),
+        KeyCode::PageDown => scroll(lens, |row| row.saturating_add(PAGE)),
+        KeyCode::Home => scroll(lens, |_| 0),
+        KeyCode::Esc => lens.filter.clear(),
         _ => {}
     }
     None
 }
 
-fn typed(look: &mut Look, key: KeyCode, control: bool) -> Option<Wish> {
-    let text = match &mut look.prompt {
+fn typed(lens: &mut Lens, key: KeyCode, control: bool) -> Option<Wish> {
+    let text = match &mut lens.prompt {
         Some(Prompt::GoTo(text)) => text,
-        _ => &mut look.filter,
+        _ => &mut lens.filter,
     };
     match key {
         KeyCode::Char('u') if control => text.clear(),
@@ -94,10 +94,10 @@ fn typed(look: &mut Look, key: KeyCode, control: bool) -> Option<Wish> {
         }
         KeyCode::Esc => {
             text.clear();
-            look.prompt = None;
+            lens.prompt = None;
         }
         KeyCode::Enter => {
-            if let Some(Prompt::GoTo(text)) = look.prompt.take() {
+            if let Some(Prompt::GoTo(text)) = lens.prompt.take() {
                 return (!text.trim().is_empty()).then_some(Wish::GoTo(text));
             }
         }
@@ -106,23 +106,23 @@ fn typed(look: &mut Look, key: KeyCode, control: bool) -> Option<Wish> {
     None
 }
 
-fn sort(look: &mut Look, by: Sort) {
-    look.sort = by;
-    look.panel = Panel::Processes;
-    look.scroll[0] = 0;
+fn sort(lens: &mut Lens, by: Sort) {
+    lens.sort = by;
+    lens.panel = Panel::Processes;
+    lens.scroll[0] = 0;
 }
 
-fn turn(look: &mut Look, by: usize) {
-    let at = place(look);
-    look.panel = Panel::ALL[(at + by) % Panel::ALL.len()];
+fn turn(lens: &mut Lens, by: usize) {
+    let at = place(lens);
+    lens.panel = Panel::ALL[(at + by) % Panel::ALL.len()];
 }
 
-fn scroll(look: &mut Look, to: impl FnOnce(usize) -> usize) {
-    let at = place(look);
-    look.scroll[at] = to(look.scroll[at]);
+fn scroll(lens: &mut Lens, to: impl FnOnce(usize) -> usize) {
+    let at = place(lens);
+    lens.scroll[at] = to(lens.scroll[at]);
 }
 
 /// Where the panel stands among all.
-pub(crate) fn place(look: &Look) -> usize {
-    Panel::ALL.iter().position(|panel| *panel == look.panel).unwrap_or(0)
+pub(crate) fn place(lens: &Lens) -> usize {
+    Panel::ALL.iter().position(|panel| *panel == lens.panel).unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use toban_collect::{Root, discover};
+use toban_collect::{Root, Sampler, discover};
 use toban_model::Sample;
 use toban_record::Record;
 use toban_views::top::Moment;
@@ -20,6 +20,7 @@ const REDISCOVER_EVERY: Duration = Duration::from_secs(10);
 /// A host that is looked at.
 pub(crate) struct Live {
     flow: Flow,
+    sampler: Sampler,
     before: Option<Sample>,
     discovered: Instant,
 }
@@ -32,7 +33,7 @@ impl Live {
         if let Some(record) = record {
             remember(&mut flow.watch, record, now);
         }
-        Live { flow, before: None, discovered: Instant::now() }
+        Live { flow, sampler: Sampler::new(Root::host()), before: None, discovered: Instant::now() }
     }
 
     /// Looks, so much later than it was meant to.
@@ -42,7 +43,10 @@ impl Live {
             self.discovered = Instant::now();
         }
         let now = clock::now();
-        let mut sample = self.flow.look(now, false);
+        let mut sample = Sampler::empty();
+        self.sampler.sample(now, &mut sample);
+        sample.readings.extend(self.flow.look_at_servers(now));
+        self.flow.watch.sample(&sample, false);
         sample.late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
         let vitals = self.flow.close(now, true).vitals;
         let before = self.before.replace(sample.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::KeyEvent;
 use toban_model::{Incident, Lang, Text, Time};
-use toban_views::top::{Look, Moment, Place, Screen};
+use toban_views::top::{Lens, Moment, Place, Screen};
 
 use super::EVERY;
 use super::keys::{self, Wish, press};
@@ -47,7 +47,7 @@ pub(crate) struct Viewer<'a> {
     host: String,
     users: BTreeMap<u32, String>,
     colour: bool,
-    pub(crate) look: Look,
+    pub(crate) lens: Lens,
     pub(crate) place: Place,
     /// The newest look at this host.
     pub(crate) live: Option<Moment>,
@@ -66,7 +66,7 @@ impl<'a> Viewer<'a> {
             host,
             users,
             colour: style(asked.colour).colour,
-            look: Look::default(),
+            lens: Lens::default(),
             place: Place::Live,
             live: None,
             shown: None,
@@ -90,12 +90,12 @@ impl<'a> Viewer<'a> {
             moment: shown.map(|(_, moment)| moment).or(self.live.as_ref()),
             incidents: &self.incidents,
             users: &self.users,
-            look: &self.look,
+            lens: &self.lens,
         }
     }
 
     pub(crate) fn say(&mut self, text: String) {
-        self.look.message = Some(text);
+        self.lens.message = Some(text);
     }
 
     fn tell(&mut self, text: &Text) {
@@ -114,12 +114,12 @@ impl<'a> Viewer<'a> {
     }
 
     pub(crate) fn key(&mut self, key: KeyEvent, present: Time) -> Next {
-        let next = match press(&mut self.look, key) {
+        let next = match press(&mut self.lens, key) {
             Some(wish) => self.wish(wish, present),
             None => Next::Nothing,
         };
-        let rows = self.screen(present).rows(self.look.panel);
-        let first = &mut self.look.scroll[keys::place(&self.look)];
+        let rows = self.screen(present).rows(self.lens.panel);
+        let first = &mut self.lens.scroll[keys::place(&self.lens)];
         *first = (*first).min(rows.saturating_sub(1));
         next
     }

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use toban_model::*;
 use toban_record::{Frames, Limits, Record};
-use toban_views::top::{Look, Moment, Panel, Place, Prompt, Sort};
+use toban_views::top::{Lens, Moment, Panel, Place, Prompt, Sort};
 
 use super::keys::{Wish, press};
 use super::past::{Found, Seen, Step, Tape};
@@ -46,82 +46,82 @@ fn each_key_means_one_thing() {
         (Char('['), Wish::By(-600)),
         (Char(']'), Wish::By(600)),
     ] {
-        let mut look = Look::default();
-        assert_eq!(press(&mut look, key(code)), Some(wish));
-        assert_eq!(look, Look::default(), "{code:?} changes nothing on the screen by itself");
+        let mut lens = Lens::default();
+        assert_eq!(press(&mut lens, key(code)), Some(wish));
+        assert_eq!(lens, Lens::default(), "{code:?} changes nothing on the screen by itself");
     }
-    let mut look = Look::default();
+    let mut lens = Lens::default();
     for (code, modifiers, wish) in [
         (Left, KeyModifiers::SHIFT, Wish::By(-60)),
         (Right, KeyModifiers::SHIFT, Wish::By(60)),
         (Char('c'), KeyModifiers::CONTROL, Wish::Quit),
         (Char('z'), KeyModifiers::CONTROL, Wish::Suspend),
     ] {
-        assert_eq!(press(&mut look, with(code, modifiers)), Some(wish));
+        assert_eq!(press(&mut lens, with(code, modifiers)), Some(wish));
     }
-    type Check = fn(&Look) -> bool;
+    type Check = fn(&Lens) -> bool;
     let changes: &[(&[KeyCode], Check)] = &[
-        (&[Char('M')], |look| look.sort == Sort::Memory),
-        (&[Char('I')], |look| look.sort == Sort::Io),
-        (&[Char('N')], |look| look.sort == Sort::Threads),
-        (&[Char('F')], |look| look.sort == Sort::Handles),
-        (&[Char('M'), Char('P')], |look| look.sort == Sort::Cpu),
-        (&[Char('c')], |look| look.full_command),
-        (&[Char('c'), Char('c')], |look| !look.full_command),
-        (&[Char('?')], |look| look.help),
-        (&[F(1)], |look| look.help),
-        (&[Tab], |look| look.panel == Panel::Vitals),
-        (&[Tab, Tab, Tab, Tab], |look| look.panel == Panel::Processes),
-        (&[BackTab], |look| look.panel == Panel::Incidents),
-        (&[Down, Down, Up], |look| look.scroll == [1, 0, 0, 0]),
-        (&[Tab, PageDown], |look| look.scroll == [0, 10, 0, 0]),
-        (&[Up, PageUp], |look| look.scroll == [0; 4]),
-        (&[PageDown, Home], |look| look.scroll == [0; 4]),
-        (&[Null], |look| *look == Look::default()),
+        (&[Char('M')], |lens| lens.sort == Sort::Memory),
+        (&[Char('I')], |lens| lens.sort == Sort::Io),
+        (&[Char('N')], |lens| lens.sort == Sort::Threads),
+        (&[Char('F')], |lens| lens.sort == Sort::Handles),
+        (&[Char('M'), Char('P')], |lens| lens.sort == Sort::Cpu),
+        (&[Char('c')], |lens| lens.full_command),
+        (&[Char('c'), Char('c')], |lens| !lens.full_command),
+        (&[Char('?')], |lens| lens.help),
+        (&[F(1)], |lens| lens.help),
+        (&[Tab], |lens| lens.panel == Panel::Vitals),
+        (&[Tab, Tab, Tab, Tab], |lens| lens.panel == Panel::Processes),
+        (&[BackTab], |lens| lens.panel == Panel::Incidents),
+        (&[Down, Down, Up], |lens| lens.scroll == [1, 0, 0, 0]),
+        (&[Tab, PageDown], |lens| lens.scroll == [0, 10, 0, 0]),
+        (&[Up, PageUp], |lens| lens.scroll == [0; 4]),
+        (&[PageDown, Home], |lens| lens.scroll == [0; 4]),
+        (&[Null], |lens| *lens == Lens::default()),
     ];
     for (codes, check) in changes {
-        let mut look = Look::default();
+        let mut lens = Lens::default();
         for code in *codes {
-            assert_eq!(press(&mut look, key(*code)), None, "{codes:?}");
+            assert_eq!(press(&mut lens, key(*code)), None, "{codes:?}");
         }
-        assert!(check(&look), "{codes:?}: {look:?}");
+        assert!(check(&lens), "{codes:?}: {lens:?}");
     }
 }
 
 /// In the help and at a prompt a key does not what it does elsewhere.
 #[test]
 fn prompts_and_help_take_the_keys() {
-    let mut look = Look { help: true, ..Look::default() };
-    assert_eq!(press(&mut look, key(KeyCode::Char('q'))), None);
-    assert_eq!(look, Look::default());
+    let mut lens = Lens { help: true, ..Lens::default() };
+    assert_eq!(press(&mut lens, key(KeyCode::Char('q'))), None);
+    assert_eq!(lens, Lens::default());
 
-    let typed = |look: &mut Look, text: &str| {
-        text.chars().filter_map(|c| press(look, key(KeyCode::Char(c)))).collect::<Vec<_>>()
+    let typed = |lens: &mut Lens, text: &str| {
+        text.chars().filter_map(|c| press(lens, key(KeyCode::Char(c)))).collect::<Vec<_>>()
     };
-    assert_eq!(typed(&mut look, "b19:02q"), []);
-    assert_eq!(look.prompt, Some(Prompt::GoTo("19:02q".into())));
-    assert_eq!(press(&mut look, key(KeyCode::Backspace)), None);
-    assert_eq!(press(&mut look, key(KeyCode::Enter)), Some(Wish::GoTo("19:02".into())));
-    assert_eq!(look.prompt, None);
-    typed(&mut look, "b");
-    assert_eq!(press(&mut look, key(KeyCode::Enter)), None, "nothing was typed");
-    typed(&mut look, "b19");
-    assert_eq!(press(&mut look, key(KeyCode::Esc)), None);
-    assert_eq!((look.prompt.clone(), look.filter.as_str()), (None, ""));
+    assert_eq!(typed(&mut lens, "b19:02q"), []);
+    assert_eq!(lens.prompt, Some(Prompt::GoTo("19:02q".into())));
+    assert_eq!(press(&mut lens, key(KeyCode::Backspace)), None);
+    assert_eq!(press(&mut lens, key(KeyCode::Enter)), Some(Wish::GoTo("19:02".into())));
+    assert_eq!(lens.prompt, None);
+    typed(&mut lens, "b");
+    assert_eq!(press(&mut lens, key(KeyCode::Enter)), None, "nothing was typed");
+    typed(&mut lens, "b19");
+    assert_eq!(press(&mut lens, key(KeyCode::Esc)), None);
+    assert_eq!((lens.prompt.clone(), lens.filter.as_str()), (None, ""));
 
-    typed(&mut look, "/phq");
+    typed(&mut lens, "/phq");
     assert_eq!(
-        (look.prompt.clone(), look.filter.as_str()),
+        (lens.prompt.clone(), lens.filter.as_str()),
         (Some(Prompt::Filter), "phq"),
         "it works while typed"
     );
-    press(&mut look, with(KeyCode::Char('u'), KeyModifiers::CONTROL));
-    typed(&mut look, "日本");
-    press(&mut look, key(KeyCode::Enter));
-    assert_eq!((look.prompt.clone(), look.filter.as_str()), (None, "日本"));
-    press(&mut look, key(KeyCode::Esc));
-    assert_eq!(look.filter, "");
-    assert_eq!(press(&mut look, with(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Wish::Quit));
+    press(&mut lens, with(KeyCode::Char('u'), KeyModifiers::CONTROL));
+    typed(&mut lens, "日本");
+    press(&mut lens, key(KeyCode::Enter));
+    assert_eq!((lens.prompt.clone(), lens.filter.as_str()), (None, "日本"));
+    press(&mut lens, key(KeyCode::Esc));
+    assert_eq!(lens.filter, "");
+    assert_eq!(press(&mut lens, with(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Wish::Quit));
 }
 
 fn viewed<T>(check: impl FnOnce(&mut Viewer<'_>) -> T) -> T {
@@ -166,7 +166,7 @@ fn steps_back_lead_from_the_present_into_the_recording_and_n_back() {
         viewer.found(seen(397));
         assert_eq!(press(viewer, KeyCode::Char('t')), Next::Read(Step::After(at(397))));
         viewer.found(Found::NothingAfter);
-        assert!(viewer.look.message.as_ref().unwrap().contains("newest"));
+        assert!(viewer.lens.message.as_ref().unwrap().contains("newest"));
         assert_eq!(
             (viewer.place, viewer.screen(present).at),
             (Place::Past, at(397)),
@@ -217,7 +217,7 @@ fn a_pause_holds_what_is_shown() {
         assert_eq!(viewer.key(key(KeyCode::Left), present), Next::Read(Step::To(at(9))));
         viewer.found(Found::NothingBefore(at(9)));
         assert_eq!(viewer.place, Place::Paused);
-        assert!(viewer.look.message.as_ref().unwrap().contains("no reading is kept"));
+        assert!(viewer.lens.message.as_ref().unwrap().contains("no reading is kept"));
         space(viewer);
         assert_eq!((viewer.place, viewer.screen(present).at), (Place::Live, present));
     });
@@ -238,9 +238,9 @@ fn a_time_is_typed_as_elsewhere() {
         assert_eq!(go(viewer, &(BEGUN + 7).to_string()), Next::Read(Step::To(at(7))));
         viewer.found(seen(7));
         assert_eq!(go(viewer, "tomorrow"), Next::Nothing);
-        assert!(viewer.look.message.as_ref().unwrap().contains("expected a time"));
+        assert!(viewer.lens.message.as_ref().unwrap().contains("expected a time"));
         assert_eq!(go(viewer, "2999-01-01"), Next::Nothing);
-        assert!(viewer.look.message.as_ref().unwrap().contains("future"));
+        assert!(viewer.lens.message.as_ref().unwrap().contains("future"));
     });
 }
 
@@ -262,7 +262,7 @@ fn rows_end_where_the_last_one_is() {
         for code in [KeyCode::Tab, KeyCode::PageDown, KeyCode::PageDown] {
             viewer.key(key(code), at(1));
         }
-        assert_eq!(viewer.look.scroll, [0, 2, 0, 0]);
+        assert_eq!(viewer.lens.scroll, [0, 2, 0, 0]);
     });
 }
 

@@ -95,7 +95,7 @@ pub enum Prompt {
 
 /// How somebody looks at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Lens {
     /// The panel that the keys are for.
     pub panel: Panel,
     /// The order of the processes.
@@ -140,7 +140,7 @@ pub struct Screen<'a> {
     /// The users' names by their numbers.
     pub users: &'a BTreeMap<u32, String>,
     /// How it is looked at.
-    pub look: &'a Look,
+    pub lens: &'a Lens,
 }
 
 impl Widget for Screen<'_> {
@@ -176,8 +176,8 @@ impl Screen<'_> {
         let head = panels::head(self, canvas, area);
         let [_, body] = Layout::vertical([Constraint::Length(head), Constraint::Min(0)]).areas(area);
         let large = area.width >= LARGE.0 && area.height >= LARGE.1;
-        let Some(moment) = self.moment.filter(|_| !self.look.help) else {
-            if self.look.help {
+        let Some(moment) = self.moment.filter(|_| !self.lens.help) else {
+            if self.lens.help {
                 panels::help(self, canvas, body);
             }
             return;
@@ -186,7 +186,7 @@ impl Screen<'_> {
             let [above, middle, below] = Layout::vertical([
                 Constraint::Percentage(34),
                 Constraint::Min(0),
-                Constraint::Length(if self.look.panel == Panel::Incidents { 12 } else { 5 }),
+                Constraint::Length(if self.lens.panel == Panel::Incidents { 12 } else { 5 }),
             ])
             .areas(body);
             let [left, _, right] =
@@ -198,10 +198,10 @@ impl Screen<'_> {
             panels::incidents(self, canvas, below);
             return;
         }
-        let strip = if area.height < STRIP_FROM || self.look.panel == Panel::Vitals { 0 } else { STRIP };
+        let strip = if area.height < STRIP_FROM || self.lens.panel == Panel::Vitals { 0 } else { STRIP };
         let [above, body] = Layout::vertical([Constraint::Length(strip), Constraint::Min(0)]).areas(body);
         panels::vital_rows(self, moment, above.width).draw(canvas, above, 0, false);
-        match self.look.panel {
+        match self.lens.panel {
             Panel::Processes => panels::processes(self, moment, canvas, body),
             Panel::Vitals => panels::vitals(self, moment, canvas, body),
             Panel::Sockets => panels::sockets(self, moment, canvas, body),

@@ -104,7 +104,7 @@ fn title(screen: &Screen<'_>, canvas: &mut Canvas<'_>, area: Rect, panel: Panel,
         Panel::Sockets => &words::SOCKETS,
         Panel::Incidents => &words::INCIDENTS,
     };
-    let chosen = screen.look.panel == panel;
+    let chosen = screen.lens.panel == panel;
     let mut text = format!("{} {}", if chosen { '>' } else { ' ' }, name.lang(screen.lang));
     for part in parts.iter().filter(|part| !part.is_empty()) {
         text.push_str(&format!(" · {}", plain(part)));
@@ -119,7 +119,7 @@ fn table(screen: &Screen<'_>, canvas: &mut Canvas<'_>, area: Rect, panel: Panel,
         canvas.put(line_of(area, 0), &format!("  {}", none.lang(screen.lang)), Tone::Faint);
         return;
     }
-    let first = Panel::ALL.iter().position(|p| *p == panel).map_or(0, |at| screen.look.scroll[at]);
+    let first = Panel::ALL.iter().position(|p| *p == panel).map_or(0, |at| screen.lens.scroll[at]);
     grid.draw(canvas, area, first, true);
 }
 
@@ -147,10 +147,10 @@ pub(super) fn vitals(screen: &Screen<'_>, moment: &Moment, canvas: &mut Canvas<'
 }
 
 pub(super) fn processes(screen: &Screen<'_>, moment: &Moment, canvas: &mut Canvas<'_>, area: Rect) {
-    let (look, lang, all) = (screen.look, screen.lang, &moment.sample.processes);
+    let (lens, lang, all) = (screen.lens, screen.lang, &moment.sample.processes);
     let rows = processes::rows(moment, screen);
     let shown = count(rows.len() as u64);
-    let sort = match look.sort {
+    let sort = match lens.sort {
         Sort::Cpu => &words::BY_CPU,
         Sort::Memory => &words::BY_MEMORY,
         Sort::Io => &words::BY_IO,
@@ -164,8 +164,8 @@ pub(super) fn processes(screen: &Screen<'_>, moment: &Moment, canvas: &mut Canva
         },
         sort.lang(lang).to_owned(),
     ];
-    if !look.filter.is_empty() {
-        parts.push(format!("{} \"{}\"", words::FILTER.lang(lang), look.filter));
+    if !lens.filter.is_empty() {
+        parts.push(format!("{} \"{}\"", words::FILTER.lang(lang), lens.filter));
     }
     if let Some(missed) = all.count.checked_sub(all.looked_at).filter(|missed| *missed > 0) {
         parts.push(match lang {
@@ -267,12 +267,12 @@ fn line_of_all(area: Rect) -> Rect {
 
 /// What is typed, or what there is to tell, or what the keys are.
 pub(super) fn foot(screen: &Screen<'_>, canvas: &mut Canvas<'_>, line: Rect) {
-    let (look, lang) = (screen.look, screen.lang);
-    let (label, typed, forms) = match &look.prompt {
+    let (lens, lang) = (screen.lens, screen.lang);
+    let (label, typed, forms) = match &lens.prompt {
         Some(Prompt::GoTo(text)) => (&words::GO_TO, text, &words::GO_TO_FORMS),
-        Some(Prompt::Filter) => (&words::FILTER, &look.filter, &words::FILTER_FORMS),
+        Some(Prompt::Filter) => (&words::FILTER, &lens.filter, &words::FILTER_FORMS),
         None => {
-            match &look.message {
+            match &lens.message {
                 Some(message) => canvas.put(line, &plain(message), Tone::Warn),
                 None => canvas.put(line, words::HINTS.lang(lang), Tone::Faint),
             };

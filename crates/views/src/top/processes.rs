@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use toban_model::{ProcessId, ProcessUse, unit_name, unit_of};
 
 use super::grid::{Column, Grid};
-use super::{Look, Moment, Screen, Sort, words};
+use super::{Lens, Moment, Screen, Sort, words};
 use crate::format::bytes;
 use crate::layout::Tone;
 
@@ -44,7 +44,7 @@ impl Row<'_> {
 
 /// The processes that are to be shown, in their order.
 pub(super) fn rows<'a>(moment: &'a Moment, screen: &Screen<'_>) -> Vec<Row<'a>> {
-    let look = screen.look;
+    let lens = screen.lens;
     let before: HashMap<ProcessId, &ProcessUse> = moment
         .before
         .iter()
@@ -58,7 +58,7 @@ pub(super) fn rows<'a>(moment: &'a Moment, screen: &Screen<'_>) -> Vec<Row<'a>> 
     // Where a pass was cut, one that seems to have done nothing may only not have been looked at.
     let all = &moment.sample.processes;
     let cut = all.looked_at < all.count;
-    let wanted = look.filter.to_lowercase();
+    let wanted = lens.filter.to_lowercase();
     let mut rows: Vec<Row<'a>> = moment
         .sample
         .processes
@@ -78,7 +78,7 @@ pub(super) fn rows<'a>(moment: &'a Moment, screen: &Screen<'_>) -> Vec<Row<'a>> 
         })
         .collect();
     rows.sort_by(|a, b| {
-        let (first, second) = (b.key(look.sort), a.key(look.sort));
+        let (first, second) = (b.key(lens.sort), a.key(lens.sort));
         let ties = || b.key(Sort::Cpu).total_cmp(&a.key(Sort::Cpu));
         let more = || b.process.resident.cmp(&a.process.resident);
         first.total_cmp(&second).then_with(ties).then_with(more).then(a.process.id.pid.cmp(&b.process.id.pid))
@@ -100,10 +100,10 @@ fn user_of(process: &ProcessUse, screen: &Screen<'_>) -> String {
 
 /// The table as it fits into so many columns.
 pub(super) fn grid(rows: &[Row<'_>], moment: &Moment, screen: &Screen<'_>, width: u16) -> Grid {
-    let (look, lang) = (screen.look, screen.lang);
+    let (lens, lang) = (screen.lens, screen.lang);
     let (wide, very_wide) = (width >= WIDE, width >= VERY_WIDE);
     // Half of what the command line can do with.
-    let unit = if look.full_command && !wide { 0 } else { (width / 6).clamp(12, 26) };
+    let unit = if lens.full_command && !wide { 0 } else { (width / 6).clamp(12, 26) };
     let columns = vec![
         Column::right("PID", 7),
         Column::left(words::USER.lang(lang), 8),
@@ -143,20 +143,20 @@ pub(super) fn grid(rows: &[Row<'_>], moment: &Moment, screen: &Screen<'_>, width
             process.handles.map_or_else(unknown, few),
             unit,
             texts.get(process.waits_in).to_owned(),
-            command_of(process, moment, look),
+            command_of(process, moment, lens),
         ];
         (tone, cells)
     });
     Grid { columns, rows: rows.collect() }
 }
 
-fn command_of(process: &ProcessUse, moment: &Moment, look: &Look) -> String {
+fn command_of(process: &ProcessUse, moment: &Moment, lens: &Lens) -> String {
     let texts = &moment.sample.texts;
     let (comm, command) = (texts.get(process.comm), texts.get(process.command));
     match command {
         // As ps(1) shows what has no command line: kernel threads, zombies.
         "" => format!("[{comm}]"),
-        line if look.full_command => line.to_owned(),
+        line if lens.full_command => line.to_owned(),
         _ => comm.to_owned(),
     }
 }

@@ -133,7 +133,7 @@ fn moment() -> Moment {
     }
 }
 
-fn drawn(columns: u16, lines: u16, lang: Lang, change: impl FnOnce(&mut Screen<'_>, &mut Look)) -> Buffer {
+fn drawn(columns: u16, lines: u16, lang: Lang, change: impl FnOnce(&mut Screen<'_>, &mut Lens)) -> Buffer {
     drawn_of(&moment(), columns, lines, lang, change)
 }
 
@@ -143,11 +143,11 @@ fn drawn_of(
     columns: u16,
     lines: u16,
     lang: Lang,
-    change: impl FnOnce(&mut Screen<'_>, &mut Look),
+    change: impl FnOnce(&mut Screen<'_>, &mut Lens),
 ) -> Buffer {
     let (incidents, tz) = (incidents(), tokyo());
     let users = BTreeMap::from([(0, "root".to_owned()), (33, "www-data".to_owned())]);
-    let mut look = Look::default();
+    let mut lens = Lens::default();
     let mut screen = Screen {
         host: "web1",
         lang,
@@ -160,16 +160,16 @@ fn drawn_of(
         moment: Some(moment),
         incidents: &incidents,
         users: &users,
-        look: &Look::default(),
+        lens: &Lens::default(),
     };
-    change(&mut screen, &mut look);
-    screen.look = &look;
+    change(&mut screen, &mut lens);
+    screen.lens = &lens;
     let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
     terminal.draw(|frame| frame.render_widget(screen, frame.area())).unwrap();
     terminal.backend().buffer().clone()
 }
 
-fn shown(columns: u16, lines: u16, lang: Lang, change: impl FnOnce(&mut Screen<'_>, &mut Look)) -> String {
+fn shown(columns: u16, lines: u16, lang: Lang, change: impl FnOnce(&mut Screen<'_>, &mut Lens)) -> String {
     all_lines(&drawn(columns, lines, lang, change))
 }
 
@@ -194,15 +194,15 @@ fn screens() {
         }
         for panel in [Panel::Vitals, Panel::Sockets, Panel::Incidents] {
             let file = format!("screens/{code}-{}.txt", format!("{panel:?}").to_lowercase());
-            let screen = shown(80, 24, lang, |screen, look| {
-                look.panel = panel;
+            let screen = shown(80, 24, lang, |screen, lens| {
+                lens.panel = panel;
                 screen.place = Place::Past;
                 screen.present = Time::from_secs(AT + 7200);
             });
             expect_file![file].assert_eq(&screen);
         }
         let file = format!("screens/{code}-help.txt");
-        expect_file![file].assert_eq(&shown(80, 24, lang, |_, look| look.help = true));
+        expect_file![file].assert_eq(&shown(80, 24, lang, |_, lens| lens.help = true));
     }
 }
 
@@ -232,7 +232,7 @@ fn no_name_breaks_the_screen() {
             let one = Process { comm: name, command: &full, group: name, ..process(7, 1.0, 1, "", "") };
             moment.sample = sample(AT, &[one, process(8, 1.0, 1, "after", "after it")]);
             for full in [false, true] {
-                let buffer = drawn_of(&moment, columns, 24, Lang::En, |_, look| look.full_command = full);
+                let buffer = drawn_of(&moment, columns, 24, Lang::En, |_, lens| lens.full_command = full);
                 let screen = text(&buffer);
                 assert!(screen.lines().all(|line| width(line) <= columns.into()), "{screen}");
                 assert!(!screen.chars().any(|c| c.is_control() && c != '\n'), "{screen:?}");
@@ -250,14 +250,14 @@ fn no_window_is_too_small() {
     for columns in 0..30 {
         for lines in 0..20 {
             for panel in Panel::ALL {
-                drawn(columns, lines, Lang::Ja, |_, look| look.panel = panel);
+                drawn(columns, lines, Lang::Ja, |_, lens| lens.panel = panel);
             }
         }
     }
     drawn(200, 4, Lang::En, |screen, _| screen.moment = None);
 }
 
-fn with_rows<T>(look: &Look, check: impl FnOnce(&[processes::Row<'_>]) -> T) -> T {
+fn with_rows<T>(lens: &Lens, check: impl FnOnce(&[processes::Row<'_>]) -> T) -> T {
     let (moment, tz, users) = (moment(), tokyo(), BTreeMap::from([(0, "root".to_owned())]));
     let screen = Screen {
         host: "",
@@ -271,14 +271,14 @@ fn with_rows<T>(look: &Look, check: impl FnOnce(&[processes::Row<'_>]) -> T) -> 
         moment: Some(&moment),
         incidents: &[],
         users: &users,
-        look,
+        lens,
     };
     check(&processes::rows(&moment, &screen))
 }
 
 #[test]
 fn rates_are_of_the_same_process_in_both_samples() {
-    with_rows(&Look::default(), |rows| {
+    with_rows(&Lens::default(), |rows| {
         let of = |pid| rows.iter().find(|row| row.process.id.pid == pid).unwrap();
         assert!((of(812).cpu.unwrap() - 42.0).abs() < 1e-6);
         assert_eq!(of(4242).read, Some(12e6));
@@ -289,7 +289,7 @@ fn rates_are_of_the_same_process_in_both_samples() {
     let mut idle = moment();
     idle.sample.processes.busiest[0].cpu_us = 10_000_000;
     let screen =
-        |moment: &Moment| text(&drawn_of(moment, 80, 24, Lang::En, |_, look| look.filter = "812".into()));
+        |moment: &Moment| text(&drawn_of(moment, 80, 24, Lang::En, |_, lens| lens.filter = "812".into()));
     assert!(screen(&idle).contains("    812 root     S   0.0"), "{}", screen(&idle));
     idle.sample.processes.looked_at = 200;
     assert!(screen(&idle).contains("    812 root     S     -"), "{}", screen(&idle));
@@ -309,8 +309,8 @@ fn sorted_and_filtered() {
         (Sort::Threads, [2, 20_001, 4242, 812]),
         (Sort::Handles, [20_001, 4242, 812, 2]),
     ] {
-        let look = Look { sort, ..Look::default() };
-        with_rows(&look, |rows| {
+        let lens = Lens { sort, ..Lens::default() };
+        with_rows(&lens, |rows| {
             let found: Vec<u32> = rows.iter().map(|row| row.process.id.pid).collect();
             assert_eq!(found, pids, "{sort:?}");
         });
@@ -325,8 +325,8 @@ fn sorted_and_filtered() {
         ("nothing", 0),
         ("", 4),
     ] {
-        let look = Look { filter: filter.into(), ..Look::default() };
-        assert_eq!(with_rows(&look, |rows| rows.len()), found, "{filter}");
+        let lens = Lens { filter: filter.into(), ..Lens::default() };
+        assert_eq!(with_rows(&lens, |rows| rows.len()), found, "{filter}");
     }
 }
 
@@ -363,10 +363,10 @@ fn an_incident_is_shown_while_it_went_on() {
 
 #[test]
 fn panels_scroll_and_count_their_rows() {
-    let screen = shown(80, 24, Lang::En, |_, look| look.scroll[0] = 2);
+    let screen = shown(80, 24, Lang::En, |_, lens| lens.scroll[0] = 2);
     assert!(!screen.contains("mysqld") && screen.contains("kthreadd"), "{screen}");
     // Beyond the end the last row stays.
-    assert!(shown(80, 24, Lang::En, |_, look| look.scroll[0] = 99).contains("kthreadd"));
+    assert!(shown(80, 24, Lang::En, |_, lens| lens.scroll[0] = 99).contains("kthreadd"));
     drawn(80, 24, Lang::En, |screen, _| {
         let rows = Panel::ALL.map(|panel| screen.rows(panel));
         assert_eq!(rows, [4, 7, 4, 2]);
@@ -375,21 +375,21 @@ fn panels_scroll_and_count_their_rows() {
 
 #[test]
 fn prompts_and_messages_take_the_last_line() {
-    let last = |change: &dyn Fn(&mut Look)| {
-        let screen = shown(100, 24, Lang::En, |_, look| change(look));
+    let last = |change: &dyn Fn(&mut Lens)| {
+        let screen = shown(100, 24, Lang::En, |_, lens| change(lens));
         screen.lines().last().unwrap().to_owned()
     };
     assert!(last(&|_| {}).starts_with("q quit  ? help"));
     assert!(
-        last(&|look| look.prompt = Some(Prompt::GoTo("19:0".into())))
+        last(&|lens| lens.prompt = Some(Prompt::GoTo("19:0".into())))
             .starts_with("go to: 19:0_   2020-12-24")
     );
     assert!(
-        last(&|look| {
-            look.prompt = Some(Prompt::Filter);
-            look.filter = "php".into();
+        last(&|lens| {
+            lens.prompt = Some(Prompt::Filter);
+            lens.filter = "php".into();
         })
         .starts_with("filter: php_")
     );
-    assert_eq!(last(&|look| look.message = Some("not\u{7} there".into())), "not\\u{7} there");
+    assert_eq!(last(&|lens| lens.message = Some("not\u{7} there".into())), "not\\u{7} there");
 }
