@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Holdings, Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time,
-    Vital,
+    Holdings, Host, Outage, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind,
+    Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
@@ -62,6 +62,7 @@ pub struct Watch {
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
     holdings: HoldingsWatch,
+    outage: Option<Outage>,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -103,7 +104,13 @@ impl Watch {
             taught: None,
             aside: Arc::new([]),
             holdings: HoldingsWatch::default(),
+            outage: None,
         }
+    }
+
+    /// Takes what is known of the host's last outage.
+    pub fn set_outage(&mut self, outage: Option<Outage>) {
+        self.outage = outage;
     }
 
     /// The host as it was found last.
@@ -344,6 +351,7 @@ impl Watch {
             balancers,
             usual_seconds,
             holdings: Holdings::default(),
+            outage: self.outage.clone(),
         };
         situation.holdings = self.holdings.close(at, &situation.vitals);
         situation.resources =

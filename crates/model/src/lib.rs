@@ -12,11 +12,13 @@ mod holdings;
 mod host;
 mod name;
 mod net;
+mod outage;
 mod process;
 mod server;
 mod situation;
 mod text;
 mod time;
+mod unit;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
@@ -32,6 +34,7 @@ pub use holdings::{
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
 pub use name::Name;
 pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
+pub use outage::Outage;
 pub use process::{ProcessUse, Processes, SocketCount, Span, Texts};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
@@ -40,4 +43,5 @@ pub use situation::{
 };
 pub use text::{Lang, Text};
 pub use time::Time;
+pub use unit::{unit_name, unit_of};
 pub use vital::{Reading, ReadingKind, Sample, Usual, Vital, VitalState};

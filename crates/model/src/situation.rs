@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finding, Holdings, Host, Prefix, ResourceUse, ServerView, Text, Time, Verdict, Vital};
+use crate::{Finding, Holdings, Host, Outage, Prefix, ResourceUse, ServerView, Text, Time, Verdict, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -202,6 +202,7 @@ pub struct Look {
 
 /// Everything about one host in one window; the only input of a judgement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Situation {
     /// The moment that is judged.
     pub at: Time,
@@ -230,4 +231,6 @@ pub struct Situation {
     /// What there is only so much of, with its holders.
     #[serde(default)]
     pub holdings: Holdings,
+    /// When the host was gone, if that was not long ago.
+    pub outage: Option<Outage>,
 }

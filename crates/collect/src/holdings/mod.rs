@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-use toban_model::{Holdings, Owner, Time};
+use toban_model::{Holdings, Owner, Time, unit_name, unit_of};
 
-use crate::processes::units;
 use crate::procfs::{self, Process};
 use crate::{Root, priority};
 
@@ -110,10 +109,10 @@ fn owner(root: &Root, pid: u32) -> Option<Owner> {
     let process = Process::read(root, pid, &mut buffer)?;
     let groups = root.read(format!("/proc/{pid}/cgroup"), &mut buffer).unwrap_or_default();
     let group = String::from_utf8_lossy(crate::processes::group_of(groups)).into_owned();
-    let unit = units::unit_of(&group);
+    let unit = unit_of(&group);
     // Outside of every unit the whole path comes back.
     let of_unit = [".service", ".scope"].iter().any(|kind| unit.ends_with(kind));
-    let unit = units::name_of(unit).filter(|_| of_unit);
+    let unit = unit_name(unit).filter(|_| of_unit);
     Some(Owner { process: process.id, comm: process.comm, unit })
 }
 

@@ -6,6 +6,7 @@ mod db_connections;
 mod disk_full;
 mod fd_exhaustion;
 mod flash_crowd;
+mod host_hung;
 mod http_flood;
 mod inode_exhaustion;
 mod load_balancer_bypass;
@@ -111,6 +112,7 @@ pub static ALL: &[Cause] = &[
     port_exhaustion::CAUSE,
     db_connections::CAUSE,
     network_saturation::CAUSE,
+    host_hung::CAUSE,
 ];
 
 /// A group's networks as culprits.
