@@ -11,6 +11,7 @@ pub mod collectors;
 pub mod discover;
 mod error;
 pub mod history;
+pub mod inspect;
 mod kept;
 pub mod kernel;
 pub mod limits;

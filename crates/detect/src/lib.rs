@@ -12,9 +12,11 @@ mod origin;
 mod resources;
 mod scan;
 mod series;
+mod standing;
 mod symbols;
 mod tables;
 mod traffic;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,12 +24,14 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Host, Inspection, KnownServer, Prefix, Pulse, Reading, ReadingKind, Sample, ServerView, Service,
+    ServiceKind, Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
 pub use offence::offence;
 pub use scan::{Again, Judgement, Place, Scan, Verdict};
+pub use standing::Standing;
 
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
@@ -58,6 +62,7 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+    standing: Standing,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -98,6 +103,7 @@ impl Watch {
             busy: BTreeMap::new(),
             taught: None,
             aside: Arc::new([]),
+            standing: Standing::default(),
         }
     }
 
@@ -167,6 +173,31 @@ impl Watch {
     /// Takes one word of the kernel, with its true wall-clock time.
     pub fn kernel(&mut self, at: Time, word: &KernelWord) {
         self.kernel.word(at, word);
+    }
+
+    /// Takes a slow look at what may have failed.
+    pub fn inspect(&mut self, look: Inspection) {
+        self.standing.inspect(look);
+    }
+
+    /// Takes the servers' pulses of this second.
+    pub fn pulse(&mut self, at: Time, pulses: Vec<Pulse>) {
+        self.standing.pulse(at, pulses);
+    }
+
+    /// Servers that were seen to serve and are gone.
+    pub fn missing(&self) -> Vec<KnownServer> {
+        self.standing.missing()
+    }
+
+    /// What was seen to work here.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Takes what was seen to work before a restart.
+    pub fn set_standing(&mut self, standing: Standing) {
+        self.standing = standing;
     }
 
     /// What is usual for the vitals.
@@ -332,7 +363,12 @@ impl Watch {
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
+            failures: toban_model::Failures::default(),
         };
+        situation.failures =
+            self.standing.close(at, situation.host.boot, &situation.kernel, &situation.errors, |service| {
+                self.views.get(service).is_some_and(resources::is_full)
+            });
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
         situation.symptoms = detectors::symptoms(&situation);

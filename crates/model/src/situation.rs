@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{Failures, Host, KernelSaid, OomReport, Prefix, ResourceUse, ServerView, Text, Time, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,6 +152,12 @@ pub struct KernelNews {
     pub syn_flooding: Vec<u16>,
     /// `nf_conntrack: table full` was said.
     pub conntrack_full: bool,
+    /// Every word that is known, by kind, the newest first.
+    #[serde(default)]
+    pub said: Vec<KernelSaid>,
+    /// The newest reports of the OOM killer, oldest first.
+    #[serde(default)]
+    pub reports: Vec<OomReport>,
 }
 
 /// What is seen, before it is explained.
@@ -216,4 +222,6 @@ pub struct Situation {
     pub balancers: Vec<IpAddr>,
     /// How many seconds of usual time are known.
     pub usual_seconds: f64,
+    /// What has failed or is about to.
+    pub failures: Failures,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use toban_collect::history::Wanted;
+use toban_collect::inspect::Pulses;
 use toban_collect::kernel::KernelLog;
 use toban_collect::servers::ViewState;
 use toban_collect::tail::{LogId, Position, Start, Tailer};
@@ -21,6 +22,7 @@ use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::LogArg;
 use crate::config::Config;
+use crate::inspector::Inspector;
 use crate::meter;
 
 /// Each thread that reads a log's past has a census of its own, some 10 MiB.
@@ -29,6 +31,9 @@ const THREADS_MAX: usize = 2;
 const MISFITS_SHOWN: usize = 3;
 /// How long log files alone are read: the answer comes within ten seconds.
 const LOGS_FOR: Duration = Duration::from_secs(8);
+/// What may have failed is looked at this often, and this often while something is gone.
+const INSPECT_EVERY: Duration = Duration::from_secs(10);
+const INSPECT_GONE_EVERY: Duration = Duration::from_secs(2);
 /// Lines that a format is found from.
 pub(crate) const SNIFFED_LINES: usize = 200;
 /// Where servers log when nobody has the file open: a mounted disk, a stopped server.
@@ -114,6 +119,9 @@ pub(crate) struct Flow {
     tailer: Tailer,
     by_log: HashMap<LogId, usize>,
     kernel: Option<(KernelLog, Format)>,
+    pulses: Pulses,
+    /// Of this host as it is now alone.
+    inspector: Option<Inspector>,
     /// Nothing after this moment is taken in: a past moment is judged by what was known then.
     until: Option<Time>,
     /// What the reader of an answer should know.
@@ -142,7 +150,10 @@ impl Flow {
             })
             .collect();
         let kernel_path = config.kernel.log.clone().or_else(|| host.kernel_logs.first().cloned());
-        Flow { configured, kernel_path, ..Flow::new(root, host, config, Clock { now, zone }, until) }
+        let clock = Clock { now, zone };
+        let inspector =
+            (root.is_live() && until.is_none()).then(|| Inspector::start(root.clone(), clock.clone()));
+        Flow { configured, kernel_path, inspector, ..Flow::new(root, host, config, clock, until) }
     }
 
     /// Judges log files alone.
@@ -196,6 +207,8 @@ impl Flow {
             tailer: Tailer::new(root.clone()),
             by_log: HashMap::new(),
             kernel: None,
+            pulses: Pulses::default(),
+            inspector: None,
             root,
             until,
             notes: Vec::new(),
@@ -507,7 +520,33 @@ impl Flow {
         self.sampler.sample(now, &mut sample);
         sample.readings.extend(self.watch.server_readings());
         self.watch.sample(&sample, learn);
+        self.inspect(now);
         sample
+    }
+
+    /// Looks whether the servers live, and asks for the slow look at what may have failed.
+    fn inspect(&mut self, now: Time) {
+        let Some(inspector) = &mut self.inspector else { return };
+        let pulses = self.pulses.take(&self.root, &self.watch.host().services);
+        let gone = pulses.iter().any(|pulse| !pulse.lives);
+        self.watch.pulse(now, pulses);
+        if let Some(found) = inspector.answer(Duration::ZERO) {
+            self.watch.inspect(found);
+        }
+        let missing = self.watch.missing();
+        let every = if gone || !missing.is_empty() { INSPECT_GONE_EVERY } else { INSPECT_EVERY };
+        inspector.ask(missing, every);
+    }
+
+    /// Waits for the slow look that was asked for, and for a second one: what is gone in one alone was being restarted.
+    pub(crate) fn finish_inspection(&mut self, deadline: Instant) {
+        let Some(inspector) = &mut self.inspector else { return };
+        for _ in 0..2 {
+            inspector.ask(self.watch.missing(), Duration::ZERO);
+            if let Some(found) = inspector.answer(deadline.saturating_duration_since(Instant::now())) {
+                self.watch.inspect(found);
+            }
+        }
     }
 
     /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.
@@ -530,6 +569,11 @@ impl Flow {
     pub(crate) fn history_from(&self) -> Option<Time> {
         let read = self.readers.iter().filter(|reader| reader.requests).filter_map(|reader| reader.since);
         read.min().or(self.watch.history_from()).filter(|from| self.until.is_none_or(|until| *from <= until))
+    }
+
+    /// The zone that times are told in.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.clock.zone
     }
 
     /// What could not be looked at on this host's servers.

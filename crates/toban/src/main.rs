@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod flow;
+mod inspector;
 mod ledger;
 mod meter;
 mod out;

@@ -1,11 +1,19 @@
 //! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
+mod certificate_expiry;
+mod config_error;
+mod dependency_down;
+mod dns_failure;
 mod flash_crowd;
+mod hardware_error;
 mod http_flood;
 mod load_balancer_bypass;
 mod memory_exhaustion;
+mod network_loss;
 mod open_proxy_abuse;
+mod service_down;
+mod service_hung;
 mod slow_backend;
 mod slow_clients;
 mod worker_limit;
@@ -96,6 +104,14 @@ pub static ALL: &[Cause] = &[
     slow_backend::CAUSE,
     worker_limit::CAUSE,
     memory_exhaustion::CAUSE,
+    config_error::CAUSE,
+    dependency_down::CAUSE,
+    service_down::CAUSE,
+    service_hung::CAUSE,
+    network_loss::CAUSE,
+    dns_failure::CAUSE,
+    hardware_error::CAUSE,
+    certificate_expiry::CAUSE,
 ];
 
 /// A group's networks as culprits.
