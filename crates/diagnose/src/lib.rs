@@ -58,6 +58,7 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
         })
         .collect();
     in_order(&mut findings);
+    number_remedies(&mut findings);
     // Once, for the answer: what the kernel said in the window is read beside whatever is named.
     if let Some(first) = findings.first_mut() {
         let told = first.evidence.iter().any(|fact| fact.what == "kernel-word");
@@ -83,6 +84,13 @@ fn in_order(findings: &mut [Finding]) {
             .then(b.confidence.total_cmp(&a.confidence))
             .then_with(|| a.cause.cmp(&b.cause))
     });
+}
+
+/// From 1 over the whole answer, so that each can be asked for by its number.
+fn number_remedies(findings: &mut [Finding]) {
+    for (id, remedy) in (1..).zip(findings.iter_mut().flat_map(|finding| &mut finding.remedies)) {
+        remedy.id = id;
+    }
 }
 
 /// The cause's look-alikes that said why they are not the one.

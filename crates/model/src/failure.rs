@@ -162,6 +162,7 @@ pub struct Certificate {
     /// The services that use it.
     pub services: Vec<String>,
     /// Whom it is for: its first name.
+    #[serde(rename = "certified_name")]
     pub name: String,
     /// From when on it is valid.
     pub not_before: Time,

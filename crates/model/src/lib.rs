@@ -38,8 +38,8 @@ pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
 pub use process::{ProcessUse, Processes, SocketCount, Span, Texts};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
-    Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic,
-    Via,
+    Client, ErrorClass, Holder, KernelNews, Look, OomKill, Rate, Side, Situation, Symptom, SymptomKind,
+    Traffic, Via,
 };
 pub use text::{Lang, Text};
 pub use time::Time;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failures, Host, KernelSaid, OomReport, Prefix, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{
+    Failures, Finding, Host, KernelSaid, OomReport, Prefix, ResourceUse, ServerView, Text, Time, Verdict,
+    Vital,
+};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +198,17 @@ pub struct Symptom {
     pub since: Time,
 }
 
+/// One closed window, and what it was judged to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// What was seen.
+    pub situation: Situation,
+    /// What it was found to be, in one word.
+    pub verdict: Verdict,
+    /// The causes.
+    pub findings: Vec<Finding>,
+}
+
 /// Everything about one host in one window; the only input of a judgement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Situation {
@@ -223,5 +237,6 @@ pub struct Situation {
     /// How many seconds of usual time are known.
     pub usual_seconds: f64,
     /// What has failed or is about to.
+    #[serde(default)]
     pub failures: Failures,
 }

@@ -112,13 +112,13 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         if let Ok(Some(record)) = Record::open_existing(asked.state) {
             remember(&mut flow, &Arc::new(record), clock::now());
         }
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
     }
     flow.read_history(begun + HISTORY_FOR);
     if live {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
         flow.finish_inspection(begun + INSPECTION_UNTIL);
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
@@ -135,7 +135,7 @@ pub(crate) fn opened(asked: &Asked<'_>) -> Flow {
 /// The host and its usual traffic, without waiting for rates.
 pub(crate) fn glance(asked: &Asked<'_>) -> Judged {
     let mut flow = opened(asked);
-    flow.look(clock::now(), false);
+    flow.look(clock::now());
     judged(flow, clock::now(), true)
 }
 
@@ -190,10 +190,25 @@ pub(crate) fn why(asked: &Asked<'_>, why: &Why) -> anyhow::Result<Exit> {
 
 /// A past moment: from the logs and the record, without a look at what is now.
 fn past(asked: &Asked<'_>, root: Option<&Path>, at: Time) -> Judged {
+    let record = Record::open_existing(asked.state).ok().flatten().map(Arc::new);
+    // In an incident that the agent saw, what it saw itself tells more than what is left on the disk.
+    let own = record.as_ref().filter(|_| root.is_none());
+    if let Some(look) = own.and_then(|record| record.look_before(at).ok().flatten()) {
+        let seen = toban_views::moment(look.situation.at, &asked.zone);
+        return Judged {
+            diagnosis: diagnose(&look.situation),
+            situation: look.situation,
+            notes: vec![Text::new(
+                format!("as the agent saw it at {seen}"),
+                format!("{seen} にエージェントが記録した状況です"),
+            )],
+            history_from: None,
+        };
+    }
     let root = root.map_or_else(Root::host, Root::new);
     let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), Some(at));
-    if let Ok(Some(record)) = Record::open_existing(asked.state) {
-        remember(&mut flow, &Arc::new(record), at);
+    if let Some(record) = &record {
+        remember(&mut flow, record, at);
     }
     flow.read_history(Instant::now() + HISTORY_FOR);
     judged(flow, at, false)

@@ -47,6 +47,7 @@ pub(crate) enum Needs {
 
 /// What a cause says of a picture.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of each cause, for the length of a judgement")]
 pub(crate) enum Judged {
     /// It explains this.
     Is(Candidate),
