@@ -55,7 +55,7 @@ pub(crate) fn last_words(lines: &[LifeLine]) -> Vec<Evidence> {
     shown
         .into_iter()
         .map(|line| {
-            let text = clean(&line.text).into_owned();
+            let text = words(line);
             evidence(
                 "last-words",
                 Text::new(line.source.clone(), line.source.clone()),
@@ -66,6 +66,12 @@ pub(crate) fn last_words(lines: &[LifeLine]) -> Vec<Evidence> {
             )
         })
         .collect()
+}
+
+/// A line of a log as it may be shown; it was cut when it was read.
+pub(crate) fn words(line: &LifeLine) -> String {
+    let fine = |c: char| c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
+    line.text.chars().map(|c| if fine(c) { c } else { '?' }).collect()
 }
 
 /// The newest line in which it says that it does not understand its configuration, and that it has not recovered from.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toban_model::{CulpritKind, Edited, Evidence, LifeLine, LifeWord, Stopped, Text, Time, Verdict};
 
 use super::{Candidate, Cause, Judged, Needs};
-use crate::failures::{commands, complaint, last_words, named, places, unit_of};
+use crate::failures::{commands, complaint, last_words, named, places, unit_of, words};
 use crate::picture::Picture;
 use crate::tell::{clean, evidence};
 
@@ -79,7 +79,7 @@ fn of_complaint(stopped: &Stopped, line: &LifeLine) -> Candidate {
     let unit = unit_of(&stopped.known);
     let place = place(&line.word);
     let (at_en, at_ja) = at_place(place.as_ref());
-    let said = clean(&line.text).into_owned();
+    let said = words(line);
     let edited = place.as_ref().and_then(|(file, _)| edit_in(&stopped.edited, file));
     let mut told = last_words(std::slice::from_ref(line));
     told.extend(edited.map(|edit| changed(edit, stopped.since)));
