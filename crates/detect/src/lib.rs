@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Host, Inspection, KnownServer, Prefix, Pulse, Reading, ReadingKind, Sample, ServerView, Service,
+    Host, Inspection, KnownServer, Outage, Prefix, Pulse, Reading, ReadingKind, Sample, ServerView, Service,
     ServiceKind, Situation, Time, Vital,
 };
 
@@ -63,6 +63,7 @@ pub struct Watch {
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
     standing: Standing,
+    outage: Option<Outage>,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -104,7 +105,13 @@ impl Watch {
             taught: None,
             aside: Arc::new([]),
             standing: Standing::default(),
+            outage: None,
         }
+    }
+
+    /// Takes what is known of the host's last outage.
+    pub fn set_outage(&mut self, outage: Option<Outage>) {
+        self.outage = outage;
     }
 
     /// The host as it was found last.
@@ -364,6 +371,7 @@ impl Watch {
             balancers,
             usual_seconds,
             failures: toban_model::Failures::default(),
+            outage: self.outage.clone(),
         };
         situation.failures =
             self.standing.close(at, situation.host.boot, &situation.kernel, &situation.errors, |service| {

@@ -13,6 +13,7 @@ mod host;
 mod kernel_word;
 mod name;
 mod net;
+mod outage;
 mod process;
 mod server;
 mod situation;
@@ -35,6 +36,7 @@ pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, Service
 pub use kernel_word::{KernelSaid, KernelTopic, KernelWord, OomReport};
 pub use name::Name;
 pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
+pub use outage::Outage;
 pub use process::{ProcessUse, Processes, SocketCount, Span, Texts};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failures, Finding, Host, KernelSaid, OomReport, Prefix, ResourceUse, ServerView, Text, Time, Verdict,
-    Vital,
+    Failures, Finding, Host, KernelSaid, OomReport, Outage, Prefix, ResourceUse, ServerView, Text, Time,
+    Verdict, Vital,
 };
 
 /// How a request came to this server.
@@ -211,6 +211,7 @@ pub struct Look {
 
 /// Everything about one host in one window; the only input of a judgement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Situation {
     /// The moment that is judged.
     pub at: Time,
@@ -239,4 +240,6 @@ pub struct Situation {
     /// What has failed or is about to.
     #[serde(default)]
     pub failures: Failures,
+    /// When the host was gone, if that was not long ago.
+    pub outage: Option<Outage>,
 }

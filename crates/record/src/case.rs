@@ -28,7 +28,8 @@ pub use anonymize::Anonymizer;
 
 use crate::Error;
 
-const MAGIC: &[u8] = b"toban case 1\n";
+/// What the file begins with.
+pub const MAGIC: &[u8] = b"toban case 1\n";
 const LEVEL: i32 = 9;
 /// A case that a stranger sends may claim any size; one of a long incident is a few MiB.
 const BYTES_MAX: u64 = 512 << 20;

@@ -11,6 +11,7 @@ mod inspector;
 mod ledger;
 mod meter;
 mod out;
+mod outage;
 mod plans;
 mod recorder;
 mod run;

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::flow::Flow;
 use crate::out::{self, eprint_all, print_all};
 use crate::recorder::Recorder;
-use crate::{clock, plans, why};
+use crate::{clock, outage, plans, why};
 
 /// The host is looked at anew this often, and right after a restart.
 const REDISCOVER_EVERY: Duration = Duration::from_secs(10);
@@ -120,6 +120,9 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     ));
     agent.keep_usual(clock::now());
     agent.keep_standing(clock::now());
+    if let Err(error) = outage::stopped(&agent.record, clock::now()) {
+        agent.warn(&format!("that it was stopped in order is not kept: {error}"));
+    }
     if let Some(actor) = agent.actor.take() {
         actor.stop();
     }
@@ -131,7 +134,9 @@ impl Agent {
         let record = Arc::new(Record::open(&settings.state).context("could not open the record")?);
         let now = clock::now();
         let mut flow = Flow::host(Root::host(), &settings.config, settings.zone.clone(), now, None);
-        why::remember(&mut flow, &record, now);
+        why::remember(&mut flow.watch, &record, now);
+        let outage = outage::look(&record, flow.watch.host(), now);
+        flow.watch.set_outage(outage);
         flow.read_history(Instant::now() + HISTORY_FOR);
         // After the logs' past was read: what is locked in memory then is what it is in the long run.
         let limits = Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() };
@@ -302,7 +307,7 @@ impl Agent {
     /// What happens in an incident is not usual, also when it is over.
     fn set_aside(&mut self) {
         match self.record.incidents(why::INCIDENTS_MAX) {
-            Ok(incidents) => why::set_aside(&mut self.flow, &incidents),
+            Ok(incidents) => why::set_aside(&mut self.flow.watch, &incidents),
             Err(error) => self.warn(&format!("the usual is not kept clear of the incident: {error}")),
         }
     }

@@ -7,6 +7,7 @@ mod dependency_down;
 mod dns_failure;
 mod flash_crowd;
 mod hardware_error;
+mod host_hung;
 mod http_flood;
 mod load_balancer_bypass;
 mod memory_exhaustion;
@@ -113,6 +114,7 @@ pub static ALL: &[Cause] = &[
     dns_failure::CAUSE,
     hardware_error::CAUSE,
     certificate_expiry::CAUSE,
+    host_hung::CAUSE,
 ];
 
 /// A group's networks as culprits.
