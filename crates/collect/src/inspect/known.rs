@@ -304,7 +304,7 @@ fn wanted(root: &Root, folder: &Path, unit: &str) -> bool {
 pub fn running_since(root: &Root, known: &KnownServer, boot: Time, processes: &[Process]) -> Option<Time> {
     let name = known.exe.file_name()?.to_str()?;
     // The kernel keeps 15 bytes of a name.
-    let comm = &name[..name.len().min(15)];
+    let comm = name.get(..15).unwrap_or(name);
     processes
         .iter()
         .filter(|process| process.comm == comm && !matches!(process.state, 'Z' | 'X'))
