@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use toban_collect::history::Wanted;
-use toban_collect::inspect::Pulses;
 use toban_collect::kernel::KernelLog;
 use toban_collect::servers::ViewState;
 use toban_collect::tail::{LogId, Position, Start, Tailer};
@@ -31,9 +30,6 @@ const THREADS_MAX: usize = 2;
 const MISFITS_SHOWN: usize = 3;
 /// How long log files alone are read: the answer comes within ten seconds.
 const LOGS_FOR: Duration = Duration::from_secs(8);
-/// What may have failed is looked at this often, and this often while something is gone.
-const INSPECT_EVERY: Duration = Duration::from_secs(10);
-const INSPECT_GONE_EVERY: Duration = Duration::from_secs(2);
 /// Lines that a format is found from.
 pub(crate) const SNIFFED_LINES: usize = 200;
 /// Where servers log when nobody has the file open: a mounted disk, a stopped server.
@@ -120,7 +116,6 @@ pub(crate) struct Flow {
     tailer: Tailer,
     by_log: HashMap<LogId, usize>,
     kernel: Option<(KernelLog, Format)>,
-    pulses: Pulses,
     /// Of this host as it is now alone.
     inspector: Option<Inspector>,
     /// Nothing after this moment is taken in: a past moment is judged by what was known then.
@@ -208,7 +203,6 @@ impl Flow {
             tailer: Tailer::new(root.clone()),
             by_log: HashMap::new(),
             kernel: None,
-            pulses: Pulses::default(),
             inspector: None,
             root,
             until,
@@ -527,32 +521,16 @@ impl Flow {
             let view = servers::view(&self.root, service, now, &mut self.views);
             self.watch.view(view);
         }
-        self.inspect(now);
+        if let Some(inspector) = &mut self.inspector {
+            inspector.look(&self.root, &mut self.watch, now);
+        }
         self.watch.server_readings()
     }
 
-    /// Looks whether the servers live, and asks for the slow look at what may have failed.
-    fn inspect(&mut self, now: Time) {
-        let Some(inspector) = &mut self.inspector else { return };
-        let pulses = self.pulses.take(&self.root, &self.watch.host().services);
-        let gone = pulses.iter().any(|pulse| !pulse.lives);
-        self.watch.pulse(now, pulses);
-        if let Some(found) = inspector.answer(Duration::ZERO) {
-            self.watch.inspect(found);
-        }
-        let missing = self.watch.missing();
-        let every = if gone || !missing.is_empty() { INSPECT_GONE_EVERY } else { INSPECT_EVERY };
-        inspector.ask(missing, every);
-    }
-
-    /// Waits for the slow look that was asked for, and for a second one: what is gone in one alone was being restarted.
+    /// Waits for the slow look at what may have failed, that what is gone in one alone is known to be restarted.
     pub(crate) fn finish_inspection(&mut self, deadline: Instant) {
-        let Some(inspector) = &mut self.inspector else { return };
-        for _ in 0..2 {
-            inspector.ask(self.watch.missing(), Duration::ZERO);
-            if let Some(found) = inspector.answer(deadline.saturating_duration_since(Instant::now())) {
-                self.watch.inspect(found);
-            }
+        if let Some(inspector) = &mut self.inspector {
+            inspector.finish(&mut self.watch, deadline);
         }
     }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use toban_collect::inspect::Pulses;
 use toban_collect::{Root, discover, inspect};
+use toban_detect::Watch;
 use toban_model::{
     Certificate, Edited, Host, Inspection, KnownServer, LifeLine, LifeWord, LogDialect, LogRole, LogSource,
     ResolverLook, ServerLook, Supervisor, Time,
@@ -17,6 +19,9 @@ use toban_parse::{Clock, Format, Spokesman, life_line, life_word, shown, unit_wo
 use crate::clock;
 use crate::flow::lines_of;
 
+/// What may have failed is looked at this often, and this often while something is gone.
+const EVERY: Duration = Duration::from_secs(10);
+const GONE_EVERY: Duration = Duration::from_secs(2);
 /// A name server is given so long to answer.
 const DNS_WAIT: Duration = Duration::from_secs(1);
 /// And is asked no more often than this.
@@ -43,6 +48,7 @@ pub(crate) struct Inspector {
     answers: Receiver<Inspection>,
     asked: Option<Instant>,
     waiting: bool,
+    pulses: Pulses,
 }
 
 impl Inspector {
@@ -60,11 +66,34 @@ impl Inspector {
         };
         // Without a thread nothing is told of failures, and all else is.
         let _ = std::thread::Builder::new().name("toban-inspect".into()).spawn(run);
-        Inspector { questions, answers, asked: None, waiting: false }
+        Inspector { questions, answers, asked: None, waiting: false, pulses: Pulses::default() }
+    }
+
+    /// Looks whether the servers live, takes what the slow look has found, and asks for the next one.
+    pub(crate) fn look(&mut self, root: &Root, watch: &mut Watch, now: Time) {
+        let pulses = self.pulses.take(root, &watch.host().services);
+        let gone = pulses.iter().any(|pulse| !pulse.lives);
+        watch.pulse(now, pulses);
+        if let Some(found) = self.answer(Duration::ZERO) {
+            watch.inspect(found);
+        }
+        let missing = watch.missing();
+        let every = if gone || !missing.is_empty() { GONE_EVERY } else { EVERY };
+        self.ask(missing, every);
+    }
+
+    /// Waits for the look that was asked for, and for a second one: what is gone in one alone was being restarted.
+    pub(crate) fn finish(&mut self, watch: &mut Watch, deadline: Instant) {
+        for _ in 0..2 {
+            self.ask(watch.missing(), Duration::ZERO);
+            if let Some(found) = self.answer(deadline.saturating_duration_since(Instant::now())) {
+                watch.inspect(found);
+            }
+        }
     }
 
     /// Asks for a look unless one is under way or the last was asked for less than `every` ago.
-    pub(crate) fn ask(&mut self, missing: Vec<KnownServer>, every: Duration) {
+    fn ask(&mut self, missing: Vec<KnownServer>, every: Duration) {
         if self.waiting || self.asked.is_some_and(|asked| asked.elapsed() < every) {
             return;
         }
@@ -73,7 +102,7 @@ impl Inspector {
     }
 
     /// What was found since, waiting at most so long for it.
-    pub(crate) fn answer(&mut self, wait: Duration) -> Option<Inspection> {
+    fn answer(&mut self, wait: Duration) -> Option<Inspection> {
         if !self.waiting {
             return None;
         }

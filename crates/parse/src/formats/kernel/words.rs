@@ -251,7 +251,7 @@ fn oom_limit(text: &[u8]) -> Option<KernelWord> {
     Some(KernelWord::OomLimit { usage_kb, limit_kb: scan.number()? })
 }
 
-/// `TCP: Peer 192.0.2.7:2054/80 unexpectedly shrunk window 1:2 (repaired)`, until 2.6 `TCP: Treason uncloaked! Peer …`; and
+/// `TCP: Peer 10.0.0.7:2054/80 unexpectedly shrunk window 1:2 (repaired)`, until 2.6 `TCP: Treason uncloaked! Peer …`; and
 /// `IPv4: martian source 10.0.0.2 from 10.0.0.9, on dev eth0`.
 fn window(text: &[u8]) -> Option<KernelWord> {
     let text = text.strip_prefix(b"TCP: ").or_else(|| text.strip_prefix(b"IPv4: ")).unwrap_or(text);
