@@ -117,7 +117,7 @@ pub(crate) struct Flow {
     by_log: HashMap<LogId, usize>,
     kernel: Option<(KernelLog, Format)>,
     /// Of this host as it is now alone.
-    inspector: Option<Inspector>,
+    pub(crate) inspector: Option<Inspector>,
     /// Nothing after this moment is taken in: a past moment is judged by what was known then.
     until: Option<Time>,
     /// What the reader of an answer should know.
@@ -525,13 +525,6 @@ impl Flow {
             inspector.look(&self.root, &mut self.watch, now);
         }
         self.watch.server_readings()
-    }
-
-    /// Waits for the slow look at what may have failed, that what is gone in one alone is known to be restarted.
-    pub(crate) fn finish_inspection(&mut self, deadline: Instant) {
-        if let Some(inspector) = &mut self.inspector {
-            inspector.finish(&mut self.watch, deadline);
-        }
     }
 
     /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.

@@ -119,7 +119,9 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
         flow.look(clock::now());
-        flow.finish_inspection(begun + INSPECTION_UNTIL);
+        if let Some(inspector) = &mut flow.inspector {
+            inspector.finish(&mut flow.watch, begun + INSPECTION_UNTIL);
+        }
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)
