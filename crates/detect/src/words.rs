@@ -154,7 +154,7 @@ mod tests {
         );
         let said = words.said(at(0), at(9));
         let kinds: Vec<(&str, u32)> = said.iter().map(|s| (s.word.id().unwrap(), s.count)).collect();
-        assert_eq!(kinds, [("oom-killed", 2), ("oom-invoked", 1), ("oom-constraint", 1)]);
+        assert_eq!(kinds, [("oom-killed", 2), ("oom-constraint", 1), ("oom-invoked", 1)]);
         assert_eq!(words.said(at(4), at(9)), []);
     }
 

@@ -215,7 +215,7 @@ fn nginx(text: &[u8]) -> LifeWord {
 fn php_fpm(text: &[u8]) -> LifeWord {
     // Through syslog or a terminal its level stands before its words.
     let text = match split(text, b"ERROR: ").or_else(|| split(text, b"ALERT: ")) {
-        Some((before, rest)) if before.is_empty() || before.starts_with(b"[") => rest,
+        Some((before, rest)) if before.is_empty() || is_stamp(before) => rest,
         _ => text,
     };
     if let Some(placed) = text
@@ -244,6 +244,11 @@ fn php_fpm(text: &[u8]) -> LifeWord {
     } else {
         LifeWord::Other
     }
+}
+
+/// `[22-Nov-2026 10:23:44] `, with or without fractions of a second, and nothing more.
+fn is_stamp(text: &[u8]) -> bool {
+    matches!(text.len(), 23 | 30) && text[0] == b'[' && text[1].is_ascii_digit() && text.ends_with(b"] ")
 }
 
 /// `doveconf: Fatal: Error in configuration file /etc/dovecot/dovecot.conf line 12: Unknown setting: sll`.
