@@ -19,6 +19,7 @@ mod server;
 mod situation;
 mod text;
 mod time;
+mod unit;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
@@ -45,4 +46,5 @@ pub use situation::{
 };
 pub use text::{Lang, Text};
 pub use time::Time;
+pub use unit::{unit_name, unit_of};
 pub use vital::{Reading, ReadingKind, Sample, Usual, Vital, VitalState};
