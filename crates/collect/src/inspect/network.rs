@@ -79,10 +79,9 @@ pub fn gateways(root: &Root) -> Vec<GatewayLook> {
             let address: IpAddr = words.first()?.parse().ok()?;
             let flags = u64::from_str_radix(words.get(2)?.trim_start_matches("0x"), 16).ok()?;
             let interface = (*words.get(5)?).to_owned();
-            routes
-                .iter()
-                .any(|(name, gateway)| *gateway == address && *name == interface)
-                .then(|| GatewayLook { address, interface, answers: flags & ATF_COMPLETE != 0 })
+            let ours = routes.iter().any(|(name, gateway)| *gateway == address && *name == interface);
+            let answers = flags & ATF_COMPLETE != 0;
+            ours.then_some(GatewayLook { address, interface, answers })
         })
         .collect()
 }
