@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "nftables",
     "openssh-client",
     "openssh-server",
+    "openssl",
     "php-fpm",
     "procps",
     "rsyslog",

@@ -12,6 +12,7 @@ pub mod discover;
 mod error;
 pub mod history;
 pub mod holdings;
+pub mod inspect;
 mod kept;
 pub mod kernel;
 pub mod limits;

@@ -95,3 +95,9 @@ pub const FIRST_SEEN_MAX: usize = 65_536;
 
 /// Bytes read from the end of a syslog file to see whether it has kernel lines.
 pub const SYSLOG_PROBE_BYTES: usize = 64 << 10;
+
+/// Bytes read from the end of a log for what was said last of a server: some thousand lines.
+pub const TAIL_LOOK_BYTES: usize = 256 << 10;
+
+/// Most certificate files that are looked at: one a site on a mass hoster.
+pub const CERTIFICATES_MAX: usize = 1_000;

@@ -13,9 +13,11 @@ mod origin;
 mod resources;
 mod scan;
 mod series;
+mod standing;
 mod symbols;
 mod tables;
 mod traffic;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,13 +25,14 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Holdings, Host, Outage, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind,
-    Situation, Time, Vital,
+    Holdings, Host, Inspection, KnownServer, Outage, Prefix, Pulse, Reading, ReadingKind, Sample, ServerView,
+    Service, ServiceKind, Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
 pub use offence::offence;
 pub use scan::{Again, Judgement, Place, Scan, Verdict};
+pub use standing::Standing;
 
 use crate::holdings::HoldingsWatch;
 use crate::news::{Errors, Kernel};
@@ -62,6 +65,7 @@ pub struct Watch {
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
     holdings: HoldingsWatch,
+    standing: Standing,
     outage: Option<Outage>,
 }
 
@@ -104,6 +108,7 @@ impl Watch {
             taught: None,
             aside: Arc::new([]),
             holdings: HoldingsWatch::default(),
+            standing: Standing::default(),
             outage: None,
         }
     }
@@ -185,6 +190,31 @@ impl Watch {
     /// Takes a look at what there is only so much of.
     pub fn holdings(&mut self, found: Holdings) {
         self.holdings.look(found);
+    }
+
+    /// Takes a slow look at what may have failed.
+    pub fn inspect(&mut self, look: Inspection) {
+        self.standing.inspect(look);
+    }
+
+    /// Takes the servers' pulses of this second.
+    pub fn pulse(&mut self, at: Time, pulses: Vec<Pulse>) {
+        self.standing.pulse(at, pulses);
+    }
+
+    /// Servers that were seen to serve and are gone.
+    pub fn missing(&self) -> Vec<KnownServer> {
+        self.standing.missing()
+    }
+
+    /// What was seen to work here.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Takes what was seen to work before a restart.
+    pub fn set_standing(&mut self, standing: Standing) {
+        self.standing = standing;
     }
 
     /// What is usual for the vitals.
@@ -351,9 +381,14 @@ impl Watch {
             balancers,
             usual_seconds,
             holdings: Holdings::default(),
+            failures: toban_model::Failures::default(),
             outage: self.outage.clone(),
         };
         situation.holdings = self.holdings.close(at, &situation.vitals);
+        situation.failures =
+            self.standing.close(at, situation.host.boot, &situation.kernel, &situation.errors, |service| {
+                self.views.get(service).is_some_and(resources::is_full)
+            });
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
         situation.resources.extend(holdings::resources(&situation.holdings, at, &self.baseline));

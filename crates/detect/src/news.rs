@@ -7,12 +7,15 @@ use toban_model::event::{ErrorLine, KernelWord};
 use toban_model::{ErrorClass, KernelNews, OomKill, Time};
 
 use crate::tables::HashMap;
+use crate::words::Words;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Kinds of error line over all services; a stranger cannot invent codes, but a module's text may.
 const CLASSES_MAX: usize = 512;
 /// A day of minutes for each kind.
 const MINUTES_MAX: usize = 1440;
+/// What the kernel said is told for so long: a file system that went read-only stays so.
+const SAID_FOR: Duration = Duration::from_secs(3600);
 /// Kills kept one by one.
 const KILLS_MAX: usize = 1024;
 /// A class's run ends after this pause.
@@ -119,6 +122,17 @@ fn code_of(line: &ErrorLine<'_>) -> Option<String> {
         "worker-connections"
     } else if has("upstream timed out") {
         "upstream-timed-out"
+    } else if line.text.starts_with(b"connect() ") && has("(111:")
+        || line.text.starts_with(b"connect() to unix:")
+    {
+        "upstream-refused"
+    } else if has("HY000/2002") || has("SQLSTATE[HY000] [2002]") || has("Can't connect to local") {
+        "database-refused"
+    } else if has("could not be resolved (")
+        || has("emporary failure in name resolution")
+        || has("getaddrinfo failed")
+    {
+        "name-resolution"
     } else {
         return None;
     };
@@ -132,10 +146,12 @@ pub(crate) struct Kernel {
     by_minute: BTreeMap<Time, u32>,
     syn_flooding: VecDeque<(Time, u16)>,
     conntrack_full: Option<Time>,
+    words: Words,
 }
 
 impl Kernel {
     pub(crate) fn word(&mut self, at: Time, word: &KernelWord) {
+        self.words.take(at, word);
         match word {
             KernelWord::OomKilled { pid, comm, anon_rss_kb, cgroup, .. } => {
                 *self.by_minute.entry(at.bucket(MINUTE)).or_insert(0) += 1;
@@ -197,6 +213,8 @@ impl Kernel {
                 .map(|s| s.1)
                 .collect(),
             conntrack_full: self.conntrack_full.is_some_and(|t| t >= from && t <= at),
+            said: self.words.said(from.min(at - SAID_FOR), at),
+            reports: self.words.reports(from, at),
         }
     }
 }

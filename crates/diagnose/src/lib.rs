@@ -6,6 +6,7 @@
 mod attribution;
 pub mod causes;
 mod course;
+mod failures;
 mod holdings;
 mod picture;
 mod remedies;
@@ -14,10 +15,16 @@ mod tell;
 mod tests;
 
 pub use course::{Course, Turn, gather};
-use toban_model::{Finding, RuledOut, Situation, SymptomKind, Verdict};
+use toban_model::{Evidence, Finding, RuledOut, Situation, SymptomKind, Verdict};
 
 use crate::causes::{Cause, Judged, Needs};
 use crate::picture::Picture;
+
+/// What the kernel said in the window, each with one sentence on what it means; the value is the time in seconds since the
+/// epoch.
+pub fn kernel_words(situation: &Situation) -> Vec<Evidence> {
+    failures::kernel_words(situation)
+}
 
 /// Below this a cause is not named; "not clear" is a good answer.
 const CONFIDENCE_MIN: f64 = 0.5;
@@ -53,6 +60,11 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
         .collect();
     in_order(&mut findings);
     number_remedies(&mut findings);
+    // Once, for the answer: what the kernel said in the window is read beside whatever is named.
+    if let Some(first) = findings.first_mut() {
+        let told = first.evidence.iter().any(|fact| fact.what == "kernel-word");
+        first.evidence.extend(failures::kernel_words(situation).into_iter().filter(|_| !told));
+    }
     let gravest = findings.iter().map(|finding| finding.verdict).max().unwrap_or_default();
     let symptoms = situation.symptoms.iter().map(|symptom| match symptom.kind {
         // Memory is short only as long as the kernel kills for it: `is_incident` looks at when.

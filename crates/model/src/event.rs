@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+pub use crate::kernel_word::KernelWord;
+
 use crate::Time;
 
 /// What one line of a log says.
@@ -202,95 +204,4 @@ pub struct KernelLine<'a> {
     pub text: &'a [u8],
     /// What it means, if it is one of those that matter.
     pub word: KernelWord,
-}
-
-/// The kernel's messages that explain an incident.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KernelWord {
-    /// A report of the OOM killer begins. Reports are rate-limited, kills are not: count kills.
-    OomInvoked {
-        /// The task that asked for a page, which is neither the victim nor the cause.
-        comm: String,
-    },
-    /// The summary line of such a report.
-    OomConstraint {
-        /// The memory cgroup whose limit was reached; `None` if the machine's memory was.
-        memcg: Option<String>,
-        /// The victim's name.
-        task: String,
-        /// The victim.
-        pid: u32,
-    },
-    /// A process was killed for its memory.
-    OomKilled {
-        /// The victim.
-        pid: u32,
-        /// The victim's name.
-        comm: String,
-        /// Its anonymous memory, in KiB.
-        anon_rss_kb: Option<u64>,
-        /// Its address space, in KiB.
-        total_vm_kb: Option<u64>,
-        /// For the limit of a cgroup, not of the machine.
-        cgroup: bool,
-    },
-    /// A listener's queue of half-open connections is full. Said once per listener.
-    SynFlooding {
-        /// The listener's port.
-        port: u16,
-    },
-    /// The connection-tracking table is full and packets are dropped.
-    ConntrackFull,
-    /// The table of network neighbours is full.
-    NeighbourTableFull,
-    /// TCP is at its memory limit.
-    TcpMemory,
-    /// Too many sockets without a process.
-    OrphanSockets,
-    /// The system's limit of open files was reached.
-    FileLimit,
-    /// A task has slept uninterruptibly for long.
-    HungTask {
-        /// The task's name.
-        comm: String,
-        /// The task.
-        pid: u32,
-        /// For at least how long.
-        seconds: u64,
-    },
-    /// A processor is stuck in the kernel.
-    Lockup,
-    /// A block device failed to read or write.
-    IoError {
-        /// The device.
-        device: String,
-    },
-    /// A filesystem found itself damaged.
-    FilesystemError {
-        /// The device.
-        device: String,
-    },
-    /// A filesystem went read-only.
-    ReadOnly,
-    /// The hardware reported an error of its own.
-    HardwareError,
-    /// A network link went down.
-    LinkDown {
-        /// The interface.
-        interface: String,
-    },
-    /// A network link came up.
-    LinkUp {
-        /// The interface.
-        interface: String,
-    },
-    /// A process crashed.
-    Segfault {
-        /// The process's name.
-        comm: String,
-        /// The process.
-        pid: u32,
-    },
-    /// Anything else.
-    Other,
 }

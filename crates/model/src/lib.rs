@@ -7,9 +7,11 @@
 mod action;
 mod blame;
 pub mod event;
+mod failure;
 mod finding;
 mod holdings;
 mod host;
+mod kernel_word;
 mod name;
 mod net;
 mod outage;
@@ -23,6 +25,11 @@ mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
 pub use blame::{Blamed, Busiest, Combined, Named, Origin};
+pub use failure::{
+    Asked, Certificate, Edited, Failures, GatewayLook, Hung, Inspection, KnownServer, LifeLine, LifeWord,
+    LinkLook, Misconfigured, NetworkTrouble, Pulse, Resolution, ResolverLook, ServerLook, Stopped, Trouble,
+    Upstream, UpstreamGone,
+};
 pub use finding::{
     Collateral, Culprit, CulpritKind, Evidence, Finding, Incident, IncidentId, Remedy, ResourceUse, Risk,
     RuledOut, Verdict, Where,
@@ -32,6 +39,7 @@ pub use holdings::{
     Place, Ports, Talker, Tracked,
 };
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
+pub use kernel_word::{KernelSaid, KernelTopic, KernelWord, OomReport};
 pub use name::Name;
 pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
 pub use outage::Outage;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finding, Holdings, Host, Outage, Prefix, ResourceUse, ServerView, Text, Time, Verdict, Vital};
+use crate::{
+    Failures, Finding, Holdings, Host, KernelSaid, OomReport, Outage, Prefix, ResourceUse, ServerView, Text,
+    Time, Verdict, Vital,
+};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,6 +155,12 @@ pub struct KernelNews {
     pub syn_flooding: Vec<u16>,
     /// `nf_conntrack: table full` was said.
     pub conntrack_full: bool,
+    /// Every word that is known, by kind, the newest first.
+    #[serde(default)]
+    pub said: Vec<KernelSaid>,
+    /// The newest reports of the OOM killer, oldest first.
+    #[serde(default)]
+    pub reports: Vec<OomReport>,
 }
 
 /// What is seen, before it is explained.
@@ -231,6 +240,9 @@ pub struct Situation {
     /// What there is only so much of, with its holders.
     #[serde(default)]
     pub holdings: Holdings,
+    /// What has failed or is about to.
+    #[serde(default)]
+    pub failures: Failures,
     /// When the host was gone, if that was not long ago.
     pub outage: Option<Outage>,
 }

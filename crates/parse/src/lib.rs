@@ -15,6 +15,7 @@ pub mod formats;
 mod http;
 mod journal;
 mod json;
+mod life;
 mod plan;
 mod rfc5424;
 mod scan;
@@ -27,6 +28,7 @@ mod window;
 
 pub use error::Error;
 pub use format::{Format, sniff};
+pub use life::{Spoken, Spokesman, life_line, life_word, shown, unit_word};
 pub use show::show;
 pub use stamp::Clock;
 

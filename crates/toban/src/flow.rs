@@ -22,6 +22,7 @@ use toban_parse::{Clock, Format, sniff};
 use crate::cli::LogArg;
 use crate::config::Config;
 use crate::holdings::Looks;
+use crate::inspector::Inspector;
 use crate::meter;
 
 /// Each thread that reads a log's past has a census of its own, some 10 MiB.
@@ -117,6 +118,8 @@ pub(crate) struct Flow {
     tailer: Tailer,
     by_log: HashMap<LogId, usize>,
     kernel: Option<(KernelLog, Format)>,
+    /// Of this host as it is now alone.
+    pub(crate) inspector: Option<Inspector>,
     /// Nothing after this moment is taken in: a past moment is judged by what was known then.
     until: Option<Time>,
     /// What the reader of an answer should know.
@@ -145,7 +148,10 @@ impl Flow {
             })
             .collect();
         let kernel_path = config.kernel.log.clone().or_else(|| host.kernel_logs.first().cloned());
-        Flow { configured, kernel_path, ..Flow::new(root, host, config, Clock { now, zone }, until) }
+        let clock = Clock { now, zone };
+        let inspector =
+            (root.is_live() && until.is_none()).then(|| Inspector::start(root.clone(), clock.clone()));
+        Flow { configured, kernel_path, inspector, ..Flow::new(root, host, config, clock, until) }
     }
 
     /// Judges log files alone.
@@ -200,6 +206,7 @@ impl Flow {
             tailer: Tailer::new(root.clone()),
             by_log: HashMap::new(),
             kernel: None,
+            inspector: None,
             root,
             until,
             notes: Vec::new(),
@@ -518,6 +525,9 @@ impl Flow {
             self.watch.view(view);
         }
         self.holdings.follow(&self.root, now, &mut self.watch);
+        if let Some(inspector) = &mut self.inspector {
+            inspector.look(&self.root, &mut self.watch, now);
+        }
         self.watch.server_readings()
     }
 
@@ -541,6 +551,11 @@ impl Flow {
     pub(crate) fn history_from(&self) -> Option<Time> {
         let read = self.readers.iter().filter(|reader| reader.requests).filter_map(|reader| reader.since);
         read.min().or(self.watch.history_from()).filter(|from| self.until.is_none_or(|until| *from <= until))
+    }
+
+    /// The zone that times are told in.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.clock.zone
     }
 
     /// What could not be looked at on this host's servers.

@@ -34,6 +34,8 @@ const PLANS_AN_HOUR: usize = 20;
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 /// What is usual is kept this often; a restart reads what was sampled since.
 const KEEP_USUAL_EVERY: Duration = Duration::from_secs(15 * 60);
+/// What was seen to work is kept this often: `toban why` reads it beside a running agent.
+const KEEP_STANDING_EVERY: Duration = Duration::from_secs(60);
 /// Reading what is on disk before the first look.
 const HISTORY_FOR: Duration = Duration::from_secs(8);
 
@@ -75,6 +77,7 @@ struct Agent {
     looks: u32,
     kept: Time,
     kept_usual: Time,
+    kept_standing: Time,
     actor: Option<ActorThread>,
     acting: bool,
     watched: Vec<Watched>,
@@ -116,6 +119,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
         "停止しました。遮断は期限まで有効です",
     ));
     agent.keep_usual(clock::now());
+    agent.keep_standing(clock::now());
     if let Err(error) = outage::stopped(&agent.record, clock::now()) {
         agent.warn(&format!("that it was stopped in order is not kept: {error}"));
     }
@@ -147,6 +151,7 @@ impl Agent {
             flow,
             kept: Time::ZERO,
             kept_usual: now,
+            kept_standing: now,
             actor: None,
             acting: false,
             watched: Vec::new(),
@@ -210,6 +215,9 @@ impl Agent {
         self.recorder.put_servers(said);
         if now.since(self.kept_usual) >= KEEP_USUAL_EVERY {
             self.keep_usual(now);
+        }
+        if now.since(self.kept_standing) >= KEEP_STANDING_EVERY {
+            self.keep_standing(now);
         }
         let situation = self.flow.close(now, true);
         let diagnosis = diagnose(&situation);
@@ -308,6 +316,13 @@ impl Agent {
         self.kept_usual = now;
         if let Err(error) = why::keep(&self.flow, &self.record) {
             self.warn(&format!("what is usual is not kept over a restart: {error}"));
+        }
+    }
+
+    fn keep_standing(&mut self, now: Time) {
+        self.kept_standing = now;
+        if let Err(error) = why::keep_standing(&self.flow, &self.record) {
+            self.warn(&format!("what was seen to work is not kept over a restart: {error}"));
         }
     }
 

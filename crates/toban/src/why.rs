@@ -23,6 +23,8 @@ const HISTORY_FOR: Duration = Duration::from_secs(6);
 const LOOKS_APART: Duration = Duration::from_millis(1100);
 /// Looking for what takes a full disk's room ends by then.
 const SETTLED_BY: Duration = Duration::from_secs(9);
+/// The slow look at what may have failed ends by then, counted from the question.
+const INSPECTION_UNTIL: Duration = Duration::from_millis(9_000);
 /// Samples of so long ago tell what is usual.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
@@ -57,11 +59,25 @@ pub(crate) fn keep(flow: &Flow, record: &Record) -> Result<(), toban_record::Err
     record.put_state(BASELINE, &flow.watch.baseline().to_bytes())
 }
 
+/// Where the record keeps what was seen to work.
+const STANDING: &str = "standing";
+
+/// Keeps what was seen to work over a restart.
+pub(crate) fn keep_standing(flow: &Flow, record: &Record) -> Result<(), toban_record::Error> {
+    // Maps with text keys and numbers: it cannot fail.
+    let bytes = serde_json::to_vec(flow.watch.standing()).unwrap_or_default();
+    record.put_state(STANDING, &bytes)
+}
+
 /// Takes what was kept of the usual, and the samples recorded since, up to `at`; those of incidents are not usual.
 /// Where nothing was kept, or `at` is long before it, all samples of a week are read.
 pub(crate) fn remember(watch: &mut Watch, record: &Record, at: Time) {
     let incidents = record.incidents(INCIDENTS_MAX).unwrap_or_default();
     set_aside(watch, &incidents);
+    let standing = record.state(STANDING).ok().flatten();
+    if let Some(standing) = standing.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        watch.set_standing(standing);
+    }
     let in_incident =
         |t: Time| incidents.iter().any(|i| t >= i.since && t <= i.ended.unwrap_or(at) + AFTERMATH);
     let kept = record.state(BASELINE).ok().flatten();
@@ -106,6 +122,9 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         flow.follow(clock::now());
         flow.look(clock::now());
         flow.holdings.settle(clock::now, begun + SETTLED_BY, &mut flow.watch);
+        if let Some(inspector) = &mut flow.inspector {
+            inspector.finish(&mut flow.watch, begun + INSPECTION_UNTIL);
+        }
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)
@@ -129,6 +148,13 @@ fn judged(mut flow: Flow, at: Time, live: bool) -> Judged {
     let situation = flow.close(at, live);
     let diagnosis = diagnose(&situation);
     let mut notes = std::mem::take(&mut flow.notes);
+    if diagnosis.findings.is_empty() {
+        notes.extend(toban_diagnose::kernel_words(&situation).into_iter().map(|said| {
+            let at = toban_views::moment(Time::from_micros((said.value * 1e6) as i64), flow.zone());
+            let line = |label: &str, text: &str| format!("{at} {label} {text}");
+            Text::new(line(&said.label.en, &said.text.en), line(&said.label.ja, &said.text.ja))
+        }));
+    }
     notes.extend(flow.blind_spots().into_iter().map(|spot| Text::new(spot.clone(), spot)));
     let misfits = flow.readers().iter().filter(|r| r.misfits > 0 && r.misfits * 2 > r.lines);
     let misfits: Vec<Text> = misfits.map(crate::flow::Reader::describe).collect();

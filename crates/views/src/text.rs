@@ -18,6 +18,8 @@ use crate::format::{bytes, count, duration, moment, value};
 use crate::layout::{Style, Table, Tone, pad, safe, width, wrap};
 use crate::words;
 
+/// Evidence that was said at a moment, which is its value in seconds since the epoch.
+const SAID: &[&str] = &["kernel-word", "last-words"];
 /// Vitals in the "as usual" line; what is beyond is counted.
 const USUAL_SHOWN: usize = 10;
 /// Vitals out of their usual that a verdict without a finding lists.
@@ -329,7 +331,11 @@ impl Page<'_> {
         self.section(out, title.lang(self.lang));
         let mut table = Table::new(4, &[]);
         for fact in facts {
-            let cells = vec![fact.label.lang(self.lang).to_owned(), fact.text.lang(self.lang).to_owned()];
+            let mut text = fact.text.lang(self.lang).to_owned();
+            if SAID.contains(&fact.what.as_str()) {
+                text = format!("{} {text}", moment(Time::from_micros((fact.value * 1e6) as i64), self.tz));
+            }
+            let cells = vec![fact.label.lang(self.lang).to_owned(), text];
             table.row(Tone::Plain, cells);
         }
         table.print(out, self.style);

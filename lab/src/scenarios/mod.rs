@@ -1,5 +1,6 @@
 //! The scenarios: one file each, and this list. A scenario draws its parameters and answers with a plan.
 
+mod bad_edit;
 mod connect_flood;
 mod disk_full;
 mod parts;
@@ -19,7 +20,8 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub static ALL: &[Scenario] = &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO, disk_full::SCENARIO];
+pub static ALL: &[Scenario] =
+    &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO, disk_full::SCENARIO, bad_edit::SCENARIO];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {
     ALL.iter().find(|scenario| scenario.id == id).ok_or_else(|| {

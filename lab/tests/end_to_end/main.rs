@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod agent;
+mod bad_edit;
 mod connect_flood;
 mod disk_full;
 mod kernel;

@@ -1,19 +1,27 @@
 //! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
+mod certificate_expiry;
+mod config_error;
 mod conntrack_full;
 mod db_connections;
+mod dependency_down;
 mod disk_full;
+mod dns_failure;
 mod fd_exhaustion;
 mod flash_crowd;
+mod hardware_error;
 mod host_hung;
 mod http_flood;
 mod inode_exhaustion;
 mod load_balancer_bypass;
 mod memory_exhaustion;
+mod network_loss;
 mod network_saturation;
 mod open_proxy_abuse;
 mod port_exhaustion;
+mod service_down;
+mod service_hung;
 mod slow_backend;
 mod slow_clients;
 mod worker_limit;
@@ -112,6 +120,14 @@ pub static ALL: &[Cause] = &[
     port_exhaustion::CAUSE,
     db_connections::CAUSE,
     network_saturation::CAUSE,
+    config_error::CAUSE,
+    dependency_down::CAUSE,
+    service_down::CAUSE,
+    service_hung::CAUSE,
+    network_loss::CAUSE,
+    dns_failure::CAUSE,
+    hardware_error::CAUSE,
+    certificate_expiry::CAUSE,
     host_hung::CAUSE,
 ];
 

@@ -97,6 +97,7 @@ impl Anonymizer {
             Value::String(text) if ACCOUNTS.contains(&key) && !text.is_empty() => {
                 *text = self.token("user", text);
             }
+            Value::String(text) if key == "certified_name" => *text = self.token("host", text),
             // What a CONNECT asks for is no path, but a host.
             Value::String(text) if key == "path" && !text.starts_with(['/', '*']) => {
                 *text = match text.rsplit_once(':') {

@@ -6,6 +6,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 use toban_model::*;
 
+use super::Place;
 use super::*;
 use crate::fixtures::{AT, incidents, tokyo};
 
