@@ -95,3 +95,9 @@ pub const FIRST_SEEN_MAX: usize = 65_536;
 
 /// Bytes read from the end of a syslog file to see whether it has kernel lines.
 pub const SYSLOG_PROBE_BYTES: usize = 64 << 10;
+
+/// Most processes that are looked at closely at once: each costs ten small reads.
+pub const SUSPECTS_MAX: usize = 4;
+
+/// Most processes that are put together into a crowd: 4,096 cost some 40 ms, once in many seconds.
+pub const CROWD_MAX: usize = 4_096;

@@ -3,9 +3,11 @@
 //! The noun is the [`Watch`]. Time comes in with events and samples; nothing here reads a clock, so the same input
 //! gives the same situation.
 
+mod activity;
 mod baseline;
 pub mod census;
 pub mod detectors;
+mod growth;
 mod news;
 mod offence;
 mod origin;
@@ -22,13 +24,15 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Crowd, Host, Prefix, ProcessId, ProcessLook, Reading, ReadingKind, Sample, ServerView, Service,
+    ServiceKind, Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
 pub use offence::offence;
 pub use scan::{Again, Judgement, Place, Scan, Verdict};
 
+use crate::activity::Processes;
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
 use crate::traffic::{Past, TrafficWatch};
@@ -58,6 +62,7 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+    processes: Processes,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -98,6 +103,7 @@ impl Watch {
             busy: BTreeMap::new(),
             taught: None,
             aside: Arc::new([]),
+            processes: Processes::default(),
         }
     }
 
@@ -167,6 +173,34 @@ impl Watch {
     /// Takes one word of the kernel, with its true wall-clock time.
     pub fn kernel(&mut self, at: Time, word: &KernelWord) {
         self.kernel.word(at, word);
+        if let KernelWord::OomConstraint { memcg: Some(group), .. } = word {
+            self.processes.killed_in = Some((at, group.clone()));
+        }
+    }
+
+    /// Processes that have been busy for a while and are worth a closer look now; hand it to [`Watch::looked`].
+    pub fn suspects(&self, now: Time) -> Vec<ProcessId> {
+        self.processes.suspects(now)
+    }
+
+    /// Takes the looks at those that were asked for. One of which there is none is gone.
+    pub fn looked(&mut self, asked: &[ProcessId], looks: Vec<ProcessLook>) {
+        self.processes.looked(asked, looks);
+    }
+
+    /// Whether all processes should be counted now; hand them to [`Watch::crowd`].
+    pub fn wants_crowd(&self, now: Time) -> bool {
+        self.processes.wants_crowd(now)
+    }
+
+    /// Takes all processes put together.
+    pub fn crowd(&mut self, crowd: Crowd) {
+        self.processes.crowd(crowd);
+    }
+
+    /// Takes what a record holds of a unit's memory, in bytes: whether it grows is asked over hours.
+    pub fn unit_memory(&mut self, unit: &str, points: impl Iterator<Item = (Time, f64)>) {
+        self.processes.growths.recorded(unit, points);
     }
 
     /// What is usual for the vitals.
@@ -194,6 +228,9 @@ impl Watch {
         for (name, (value, unit)) in &self.vitals {
             self.baseline.see(sample.at, name, *value, unit, learn);
         }
+        let vitals = &self.vitals;
+        let vital = |name: &str| vitals.get(name).map(|(value, _)| *value);
+        self.processes.sample(sample, &vital, self.host.boot);
         let (at, readings) = self.last.get_or_insert_with(Default::default);
         *at = sample.at;
         readings.clone_from(&sample.readings);
@@ -332,6 +369,7 @@ impl Watch {
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
+            activity: self.processes.close(at, &self.host),
         };
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);

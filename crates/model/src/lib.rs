@@ -5,6 +5,7 @@
 //! proposed, an *action* is done, an *incident* groups all of it in time.
 
 mod action;
+mod activity;
 mod blame;
 pub mod event;
 mod finding;
@@ -19,6 +20,10 @@ mod time;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
+pub use activity::{
+    Activity, Ancestor, BusyProcess, Crowd, DiskLoad, DiskUser, Growth, Kin, MemoryHolder, NamedProcess,
+    ProcessLook, ProcessPeer,
+};
 pub use blame::{Blamed, Busiest, Combined, Named, Origin};
 pub use finding::{
     Collateral, Culprit, CulpritKind, Evidence, Finding, Incident, IncidentId, Remedy, ResourceUse, Risk,

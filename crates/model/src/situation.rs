@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{Activity, Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -216,4 +216,7 @@ pub struct Situation {
     pub balancers: Vec<IpAddr>,
     /// How many seconds of usual time are known.
     pub usual_seconds: f64,
+    /// What its processes do.
+    #[serde(default)]
+    pub activity: Activity,
 }

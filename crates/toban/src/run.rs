@@ -1,6 +1,6 @@
 //! `toban run`: look every second, record, name the cause, and in mode `act` do something about it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +48,7 @@ pub(crate) struct Settings {
 /// An action whose effect is being measured.
 struct Watched {
     id: ActionId,
+    steps: Vec<Action>,
     expected: Expectation,
     measured: Vec<Measured>,
 }
@@ -66,7 +67,7 @@ struct Agent {
     actor: Option<ActorThread>,
     acting: bool,
     watched: Vec<Watched>,
-    restarted: HashMap<String, Time>,
+    done: plans::Done,
     plans: Vec<Time>,
     /// The resources as they were when the last plan was ordered.
     before: BTreeMap<String, f64>,
@@ -142,7 +143,7 @@ impl Agent {
             actor: None,
             acting: false,
             watched: Vec::new(),
-            restarted: HashMap::new(),
+            done: plans::Done::default(),
             plans: Vec::new(),
             before: BTreeMap::new(),
             settings,
@@ -296,11 +297,7 @@ impl Agent {
             match report {
                 Report::Acted(record) => {
                     self.acting = false;
-                    for step in &record.plan.steps {
-                        if let Action::Restart(restart) = step {
-                            self.restarted.insert(restart.service.clone(), now);
-                        }
-                    }
+                    self.done.note(&record.plan.steps, now);
                     self.flow.rediscover();
                     self.tell_action(&record);
                     if record.state == ActionState::Done {
@@ -329,6 +326,7 @@ impl Agent {
         }
         self.watched.push(Watched {
             id: action.id,
+            steps: action.plan.steps.clone(),
             expected: Expectation {
                 done: action.changed,
                 before,
@@ -341,10 +339,10 @@ impl Agent {
 
     /// Compares what was predicted with what is, and has an action taken back that brought nothing.
     fn measure(&mut self, situation: &Situation) {
-        let values = plans::used(situation);
         let now = situation.at;
         let Some(actor) = &self.actor else { return };
         self.watched.retain_mut(|watched| {
+            let values = plans::measured(situation, &watched.steps);
             watched.measured.push(Measured { at: now, values: values.clone() });
             match verify::judge(&watched.expected, &watched.measured, now) {
                 Outcome::Wait => true,
@@ -370,7 +368,7 @@ impl Agent {
         };
         let Some(actor) = &self.actor else { return };
         let bans = self.record.bans(now).unwrap_or_default();
-        let Some(plan) = plans::what_is_left(finding, &bans, &self.restarted, now) else { return };
+        let Some(plan) = plans::what_is_left(finding, &bans, &self.done, now) else { return };
         self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
         if self.plans.len() >= PLANS_AN_HOUR {
             return;

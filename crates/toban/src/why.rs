@@ -22,9 +22,14 @@ use crate::out::{print_all, style};
 const HISTORY_FOR: Duration = Duration::from_secs(6);
 /// Rates need two looks with a second between them.
 const LOOKS_APART: Duration = Duration::from_millis(1100);
+/// Suspects are looked at again after this, so often.
+const LOOKS_CLOSER_APART: Duration = Duration::from_millis(500);
+const LOOKS_CLOSER: usize = 2;
 /// Samples of so long ago tell what is usual.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
+/// Memory that grows is looked at over a day.
+const MEMORY_REMEMBERED: Duration = Duration::from_secs(86_400);
 /// Incidents that are kept out of the usual, the newest first.
 pub(crate) const INCIDENTS_MAX: usize = 1000;
 
@@ -72,10 +77,23 @@ pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, at: Time) {
         from = from.max(kept.learned_to().unwrap_or(from).min(at) - READ_AGAIN);
         flow.watch.set_baseline(kept);
     }
+    remember_memory(flow, record, at);
     let Ok(samples) = record.frames(from, at) else { return };
     for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
         flow.watch.sample(&sample, learn);
+    }
+}
+
+/// Takes what was recorded of the units' memory: whether it grows is seen over hours.
+fn remember_memory(flow: &mut Flow, record: &Record, at: Time) {
+    let Ok((Some(sample), _)) = record.moment(at) else { return };
+    for reading in &sample.readings {
+        let Some(unit) = reading.name.strip_prefix("unit.memory:") else { continue };
+        let Ok(series) = record.vital(&reading.name, at - MEMORY_REMEMBERED, at) else { continue };
+        let seconds = series.points.iter().map(|point| (point.at, point.value));
+        let minutes = series.minutes.iter().map(|minute| (minute.at, minute.mean));
+        flow.watch.unit_memory(unit, minutes.chain(seconds));
     }
 }
 
@@ -103,6 +121,13 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
         flow.look(clock::now(), false);
+        // What a process does between two looks tells whether it works.
+        for _ in 0..LOOKS_CLOSER {
+            std::thread::sleep(LOOKS_CLOSER_APART);
+            if !flow.look_closer(clock::now()) {
+                break;
+            }
+        }
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)

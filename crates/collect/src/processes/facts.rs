@@ -199,7 +199,7 @@ fn put(text: &mut String, bytes: &[u8], room: usize) {
 }
 
 /// The cgroup that says most: of the one hierarchy, of systemd's own, then of any, that is not the root.
-fn group_of(cgroups: &[u8]) -> &[u8] {
+pub(crate) fn group_of(cgroups: &[u8]) -> &[u8] {
     let rank = |controllers: &[u8]| match controllers {
         b"" => 0,
         b"name=systemd" => 1,

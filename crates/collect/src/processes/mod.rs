@@ -26,6 +26,7 @@ mod rows;
 pub(crate) mod units;
 
 use facts::Facts;
+pub(crate) use facts::group_of;
 use look::{Look, Looker};
 pub(crate) use rows::ROWS_MAX;
 use rows::Rows;

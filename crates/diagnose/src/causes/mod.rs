@@ -3,9 +3,13 @@
 
 mod flash_crowd;
 mod http_flood;
+mod io_saturation;
 mod load_balancer_bypass;
 mod memory_exhaustion;
+mod memory_leak;
 mod open_proxy_abuse;
+mod process_pileup;
+mod runaway_process;
 mod slow_backend;
 mod slow_clients;
 mod worker_limit;
@@ -96,6 +100,10 @@ pub static ALL: &[Cause] = &[
     slow_backend::CAUSE,
     worker_limit::CAUSE,
     memory_exhaustion::CAUSE,
+    runaway_process::CAUSE,
+    process_pileup::CAUSE,
+    io_saturation::CAUSE,
+    memory_leak::CAUSE,
 ];
 
 /// A group's networks as culprits.
