@@ -378,3 +378,164 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use toban_model::{NamedProcess, ProcessUse, Reading, ReadingKind, Texts};
+
+    use super::*;
+
+    const BOOT: Time = Time::from_secs(1_700_000_000);
+
+    fn second(n: u64) -> Time {
+        BOOT + Duration::from_secs(100_000 + n)
+    }
+
+    fn id(pid: u32, started_s: u64) -> ProcessId {
+        ProcessId { pid, start_ticks: started_s * 100 }
+    }
+
+    /// A second with these rows: who, and processor time in milliseconds.
+    fn sample(n: u64, rows: &[(ProcessId, u64)]) -> Sample {
+        let mut texts = Texts::with_room();
+        let comm = texts.push("job");
+        let row = |(id, cpu_ms): &(ProcessId, u64)| ProcessUse {
+            id: *id,
+            parent: 1,
+            user: 0,
+            state: b'R',
+            threads: 1,
+            cpu_us: cpu_ms * 1000,
+            resident: 1 << 20,
+            handles: None,
+            read: Some(n * 1000),
+            written: Some(0),
+            comm,
+            command: comm,
+            group: comm,
+            waits_in: comm,
+        };
+        let mut sample = Sample { at: second(n), ..Sample::default() };
+        sample.processes.busiest = rows.iter().map(row).collect();
+        sample.texts = texts;
+        sample
+    }
+
+    fn look(id: ProcessId, n: u64, calls: u64, bytes: u64) -> ProcessLook {
+        let process = NamedProcess {
+            id,
+            started: BOOT + Duration::from_millis(id.start_ticks * 10),
+            comm: "job".into(),
+            command: "job".into(),
+            parents: Vec::new(),
+        };
+        ProcessLook {
+            at: second(n),
+            process,
+            threads: 1,
+            is_nice: false,
+            has_terminal: false,
+            user_us: n * 100_000,
+            system_us: n * 900_000,
+            queued_us: None,
+            rests: Some(2),
+            faults: 7,
+            calls: Some(calls),
+            bytes: Some(bytes),
+            handles: Some(1),
+            peers: Vec::new(),
+            listens: false,
+        }
+    }
+
+    fn nothing(_: &str) -> Option<f64> {
+        None
+    }
+
+    #[test]
+    fn one_that_was_busy_all_its_life_is_a_suspect_at_once_and_a_new_one_after_a_while() {
+        let (old, new) = (id(7, 90_000), id(8, 50_000));
+        let mut processes = Processes::default();
+        // 10,000 s old, 9,900 s of processor time; the other has rested until now.
+        let rows = |n: u64| [(old, 9_900_000 + n * 990), (new, 1_000 + n * 990)];
+        processes.sample(&sample(0, &rows(0)), &nothing, BOOT);
+        assert_eq!(processes.suspects(second(0)), [old]);
+        for n in 1..=9 {
+            processes.sample(&sample(n, &rows(n)), &nothing, BOOT);
+        }
+        assert_eq!(processes.suspects(second(9)), [old]);
+        processes.sample(&sample(10, &rows(10)), &nothing, BOOT);
+        assert_eq!(processes.suspects(second(10)), [old, new]);
+        // It rests for a second: it begins anew.
+        processes.sample(&sample(11, &[(old, 9_911_000), (new, 10_900)]), &nothing, BOOT);
+        assert_eq!(processes.suspects(second(11)), [old]);
+    }
+
+    #[test]
+    fn what_stands_still_is_measured_from_when_it_did() {
+        let who = id(7, 90_000);
+        let mut processes = Processes::default();
+        processes.sample(&sample(0, &[(who, 9_900_000)]), &nothing, BOOT);
+        // It moves, then it does not.
+        for (n, bytes) in [(0, 100), (2, 200), (4, 300), (9, 300), (14, 300)] {
+            processes.looked(&[who], vec![look(who, n, n * 1000, bytes)]);
+        }
+        processes.sample(&sample(14, &[(who, 9_914_000)]), &nothing, BOOT);
+        let activity = processes.close(second(14), &Host::default());
+        let [busy] = &activity.busy[..] else { panic!("{activity:?}") };
+        assert_eq!((busy.still_s, busy.watched_s), (10.0, 14.0));
+        assert_eq!((busy.empty_calls, busy.rests), (Some(1000.0), Some(0.0)));
+        assert!((busy.system_share - 0.9).abs() < 1e-9 && (busy.cores - 1.0).abs() < 1e-9, "{busy:?}");
+        assert_eq!(busy.since, BOOT + Duration::from_secs(90_000));
+        // Asked for and not there: gone.
+        processes.looked(&[who], Vec::new());
+        assert!(processes.close(second(15), &Host::default()).busy.is_empty());
+        assert!(processes.suspects(second(15)).is_empty());
+    }
+
+    #[test]
+    fn the_honest_do_not_hide_the_one_that_stands_still() {
+        let mut processes = Processes::default();
+        let ids: Vec<ProcessId> = (0..40).map(|n| id(100 + n, 50_000 + u64::from(n))).collect();
+        let rows: Vec<(ProcessId, u64)> = ids.iter().map(|id| (*id, 50_000_000)).collect();
+        let spinner = *ids.last().unwrap();
+        let mut found = false;
+        for n in 0..60 {
+            let rows: Vec<_> = rows.iter().map(|(id, cpu)| (*id, cpu + n * 990)).collect();
+            processes.sample(&sample(n, &rows), &nothing, BOOT);
+            let asked = processes.suspects(second(n));
+            assert!(asked.len() <= SUSPECTS);
+            let looks =
+                asked.iter().map(|id| look(*id, n, n, if *id == spinner { 1 } else { n + 2 })).collect();
+            processes.looked(&asked, looks);
+            let busy = processes.close(second(n), &Host::default()).busy;
+            assert!(busy.len() <= LOOKED_AT_MAX);
+            found |= busy.iter().any(|b| b.last.process.id == spinner && b.still_s > 0.0);
+        }
+        assert!(found || LOOKED_AT_MAX < ids.len(), "it was never looked at twice");
+    }
+
+    #[test]
+    fn a_disk_is_told_when_it_has_no_pause_and_its_users_by_what_they_move() {
+        let mut processes = Processes::default();
+        let who = id(7, 90_000);
+        let at = |busy: f64| {
+            move |name: &str| match name {
+                "disk.busy:sda" => Some(busy),
+                "disk.queue:sda" => Some(9.0),
+                "processes.blocked" => Some(3.0),
+                _ => None,
+            }
+        };
+        for n in 0..40 {
+            let mut sample = sample(n, &[(who, 1000)]);
+            let (name, unit, kind) = ("disk.busy:sda".into(), "%".into(), ReadingKind::Counter);
+            sample.readings.push(Reading { name, value: 1.0, unit, kind });
+            processes.sample(&sample, &at(if n < 5 { 10.0 } else { 99.0 }), BOOT);
+        }
+        let activity = processes.close(second(39), &Host::default());
+        let disk = &activity.disks[0];
+        assert!(disk.busy > 95.0 && disk.queue == 9.0 && disk.since >= second(2), "{disk:?}");
+        assert_eq!((activity.waiting, activity.disk_users[0].bytes), ([1.0, 3.0], [1000.0, 0.0]));
+    }
+}

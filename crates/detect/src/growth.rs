@@ -183,3 +183,80 @@ fn straight(points: &[(Time, f64, f64)]) -> f64 {
     }
     if xx > 0.0 && yy > 0.0 { (xy * xy / (xx * yy)).min(1.0) } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use toban_model::{Reading, ReadingKind};
+
+    use super::*;
+
+    fn hour(hours: f64) -> Time {
+        Time::from_secs(1_700_000_000) + Duration::from_secs_f64(hours * 3600.0)
+    }
+
+    fn feed(growths: &mut Growths, unit: &str, hours: f64, bytes: impl Fn(f64) -> f64) {
+        let mut at = 0.0;
+        while at <= hours {
+            let (name, unit) = (format!("unit.memory:{unit}").into(), "B".into());
+            let reading = Reading { name, value: bytes(at), unit, kind: ReadingKind::Gauge };
+            let sample = Sample { at: hour(at), readings: vec![reading], ..Sample::default() };
+            growths.sample(&sample, &|name| (name == "http.requests").then_some(10.0));
+            at += 1.0 / 60.0;
+        }
+    }
+
+    #[test]
+    fn growth_is_told_by_quarters_and_by_how_straight_it_is() {
+        let mut growths = Growths::default();
+        feed(&mut growths, "app.service", 8.0, |h| 500e6 + 100e6 * h);
+        let growing = growths.close();
+        let [leak] = &growing[..] else { panic!("{growing:?}") };
+        assert_eq!((leak.name.as_str(), leak.process), ("app.service", None));
+        assert!(leak.straight > 0.99 && leak.quarters.iter().all(|q| (150e6..250e6).contains(q)), "{leak:?}");
+        assert!((leak.bytes[1] - leak.bytes[0] - 800e6).abs() < 60e6, "{leak:?}");
+        assert_eq!(leak.requests_ratio, Some(1.0));
+        let mut growths = Growths::default();
+        feed(&mut growths, "app.service", 1.5, |h| 500e6 + 100e6 * h);
+        assert!(growths.close().is_empty(), "too short");
+        let mut growths = Growths::default();
+        feed(&mut growths, "app.service", 8.0, |h| 500e6 + 1e6 * h);
+        assert!(growths.close().is_empty(), "too little");
+    }
+
+    #[test]
+    fn what_was_recorded_joins_what_is_seen() {
+        let mut growths = Growths::default();
+        let recorded = (0..420).map(|minute| {
+            let hours = f64::from(minute) / 60.0;
+            (hour(hours), 500e6 + 100e6 * hours)
+        });
+        growths.recorded("app.service", recorded);
+        let (name, unit, kind) = ("unit.memory:app.service".into(), "B".into(), ReadingKind::Gauge);
+        let readings = vec![Reading { name, value: 1200e6, unit, kind }];
+        growths.sample(&Sample { at: hour(7.0), readings, ..Sample::default() }, &|_| None);
+        let growing = growths.close();
+        assert!(
+            growing.len() == 1 && growing[0].to == hour(7.0) && growing[0].straight > 0.99,
+            "{growing:?}"
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_comes_and_goes() {
+        let mut growths = Growths::default();
+        for n in 0..500 {
+            let readings = (0..20)
+                .map(|unit| Reading {
+                    name: format!("unit.memory:{}", n * 20 + unit).into(),
+                    value: 1e9,
+                    unit: "B".into(),
+                    kind: ReadingKind::Gauge,
+                })
+                .collect();
+            growths
+                .sample(&Sample { at: hour(f64::from(n) / 10.0), readings, ..Sample::default() }, &|_| None);
+        }
+        assert!(growths.series.len() <= SERIES_MAX);
+        assert!(growths.series.values().all(|series| series.points.len() <= POINTS_MAX));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod connect_flood;
 mod parts;
+mod runaway_client;
 mod xmlrpc_flood;
 
 use crate::LabError;
@@ -18,7 +19,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub static ALL: &[Scenario] = &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO];
+pub static ALL: &[Scenario] = &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO, runaway_client::SCENARIO];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {
     ALL.iter().find(|scenario| scenario.id == id).ok_or_else(|| {

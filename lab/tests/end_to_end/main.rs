@@ -8,6 +8,7 @@
 mod agent;
 mod connect_flood;
 mod kernel;
+mod processes;
 mod quiet;
 mod stage;
 mod xmlrpc_flood;

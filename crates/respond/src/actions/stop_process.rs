@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use toban_model::{Action, Text};
+use toban_model::{Action, ProcessId, Text};
 
 use super::{Form, Room, not_mine, nothing_to_take_back};
 use crate::{Error, Result, process, safety};
@@ -34,8 +34,12 @@ const HANDLES_MAX: usize = 4096;
 
 fn carry_out(_: &mut Room<'_>, action: &Action) -> Result<String> {
     let Action::StopProcess { process: id } = action else { return Err(not_mine(action)) };
+    stop(*id)
+}
+
+fn stop(id: ProcessId) -> Result<String> {
     let pid = id.pid;
-    let Some(held) = process::hold(*id)? else {
+    let Some(held) = process::hold(id)? else {
         return Ok(format!("stop-process: {pid} had ended by itself"));
     };
     // Looked at after it is held: all of this is true of the process that the signal goes to.
@@ -119,4 +123,108 @@ fn listens(pid: u32) -> Option<bool> {
         }
     }
     Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn id(child: &Child) -> ProcessId {
+        process::stat(child.id()).unwrap().id
+    }
+
+    /// The signal that ended a child.
+    fn ended_by(child: &mut Child) -> Option<i32> {
+        child.wait().unwrap().signal()
+    }
+
+    #[track_caller]
+    fn refused(child: &mut Child, id: ProcessId, words: &str) {
+        let error = stop(id).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert_eq!(child.try_wait().unwrap(), None, "it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn one_that_hears_ends_and_one_that_does_not_is_killed() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let known = id(&child);
+        assert_eq!(stop(known).unwrap(), format!("stop-process: {} ended when asked", child.id()));
+        assert_eq!(ended_by(&mut child), Some(Signal::TERM.as_raw()));
+        // Once more: it is gone, and nothing else is hit.
+        assert!(stop(known).is_ok_and(|said| said.contains("had ended by itself")));
+        let script = "trap '' TERM; echo ready; while :; do sleep 1; done";
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        assert_eq!(stop(id(&child)).unwrap(), format!("stop-process: {} had to be killed", child.id()));
+        assert_eq!(ended_by(&mut child), Some(Signal::KILL.as_raw()));
+    }
+
+    #[test]
+    fn another_process_of_the_same_number_is_left_alone() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let known = id(&child);
+        let other = ProcessId { start_ticks: known.start_ticks - 1, ..known };
+        refused(&mut child, other, "started at another time");
+        let own = process::stat(std::process::id()).unwrap();
+        assert!(stop(own.id).is_err());
+        assert!(stop(process::stat(own.parent).unwrap().id).is_err(), "who started it");
+        assert!(stop(ProcessId { pid: 1, start_ticks: 1 }).is_err());
+    }
+
+    #[test]
+    fn who_is_served_by_it_and_who_sits_before_it_are_not_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = Command::new("sleep").arg("1000").stdin(OwnedFd::from(listener)).spawn().unwrap();
+        let known = id(&server);
+        refused(&mut server, known, "listens");
+        let mut shell = Command::new("sleep").arg0("-bash").arg("1000").spawn().unwrap();
+        // Until it is the program, it has our command line.
+        let until = Instant::now() + LIMIT;
+        let is_shell =
+            |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"-bash"));
+        while !is_shell(shell.id()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let known = id(&shell);
+        refused(&mut shell, known, "login shell");
+    }
+
+    #[test]
+    fn a_daemon_is_its_services_first_process() {
+        let argument = format!("1000.{}", std::process::id());
+        assert!(Command::new("setsid").args(["--fork", "sleep", &argument]).status().unwrap().success());
+        let ours = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+                line.starts_with(b"sleep\0") && line.ends_with(format!("{argument}\0").as_bytes())
+            })
+        };
+        let until = Instant::now() + LIMIT;
+        let daemon = loop {
+            match process::all().into_iter().find(ours).and_then(process::stat) {
+                Some(stat) => break stat,
+                None => assert!(Instant::now() < until, "the daemon did not begin"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let error = stop(daemon.id).map_err(|error| error.to_string());
+        let still = process::runs(daemon.id);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(daemon.id.pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        // Where orphans go to somebody else than process 1 it is that one's child.
+        if daemon.parent == 1 {
+            assert!(still && error.is_err_and(|error| error.contains("first process")));
+        }
+    }
 }
