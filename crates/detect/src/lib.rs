@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Crowd, Host, Prefix, ProcessId, ProcessLook, Reading, ReadingKind, Sample, ServerView, Service,
+    Crowd, Host, Outage, Prefix, ProcessId, ProcessLook, Reading, ReadingKind, Sample, ServerView, Service,
     ServiceKind, Situation, Time, Vital,
 };
 
@@ -63,6 +63,7 @@ pub struct Watch {
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
     processes: Processes,
+    outage: Option<Outage>,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -104,7 +105,13 @@ impl Watch {
             taught: None,
             aside: Arc::new([]),
             processes: Processes::default(),
+            outage: None,
         }
+    }
+
+    /// Takes what is known of the host's last outage.
+    pub fn set_outage(&mut self, outage: Option<Outage>) {
+        self.outage = outage;
     }
 
     /// The host as it was found last.
@@ -370,6 +377,7 @@ impl Watch {
             balancers,
             usual_seconds,
             activity: self.processes.close(at, &self.host),
+            outage: self.outage.clone(),
         };
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);

@@ -2,6 +2,7 @@
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
 mod flash_crowd;
+mod host_hung;
 mod http_flood;
 mod io_saturation;
 mod load_balancer_bypass;
@@ -43,6 +44,7 @@ pub(crate) enum Needs {
 
 /// What a cause says of a picture.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of each cause, for the length of a judgement")]
 pub(crate) enum Judged {
     /// It explains this.
     Is(Candidate),
@@ -104,6 +106,7 @@ pub static ALL: &[Cause] = &[
     process_pileup::CAUSE,
     io_saturation::CAUSE,
     memory_leak::CAUSE,
+    host_hung::CAUSE,
 ];
 
 /// A group's networks as culprits.
