@@ -16,8 +16,6 @@ use crate::growth::Growths;
 const FORGOTTEN: Duration = Duration::from_secs(30);
 /// This part of a core is a busy process: on a host where all processors are wanted nobody gets a whole one.
 const BUSY_CORES: f64 = 0.3;
-/// One that is met for the first time and was on a processor for this part of its life has been busy since its start.
-const BUSY_FOR_LIFE: f64 = 0.7;
 /// Busy for so long, and it is looked at closely.
 const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 /// Suspects of one look.
@@ -105,7 +103,8 @@ impl Processes {
                 std::collections::hash_map::Entry::Vacant(new) => new.insert(Track {
                     at: Time::ZERO,
                     cpu_us: row.cpu_us,
-                    busy_since: (row.cpu_us as f64 >= BUSY_FOR_LIFE * life_s * 1e6).then_some(started),
+                    // One that is met for the first time and was as busy for its whole life has been so since its start.
+                    busy_since: (row.cpu_us as f64 >= BUSY_CORES * life_s * 1e6).then_some(started),
                     storage: VecDeque::new(),
                     comm: sample.texts.get(row.comm).to_owned(),
                     command: String::new(),
@@ -496,7 +495,7 @@ mod tests {
     #[test]
     fn the_honest_do_not_hide_the_one_that_stands_still() {
         let mut processes = Processes::default();
-        let ids: Vec<ProcessId> = (0..40).map(|n| id(100 + n, 50_000 + u64::from(n))).collect();
+        let ids: Vec<ProcessId> = (0..20).map(|n| id(100 + n, 50_000 + u64::from(n))).collect();
         let rows: Vec<(ProcessId, u64)> = ids.iter().map(|id| (*id, 50_000_000)).collect();
         let spinner = *ids.last().unwrap();
         let mut found = false;
@@ -512,7 +511,7 @@ mod tests {
             assert!(busy.len() <= LOOKED_AT_MAX);
             found |= busy.iter().any(|b| b.last.process.id == spinner && b.still_s > 0.0);
         }
-        assert!(found || LOOKED_AT_MAX < ids.len(), "it was never looked at twice");
+        assert!(found, "it was never looked at twice");
     }
 
     #[test]
