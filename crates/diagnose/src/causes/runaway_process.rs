@@ -152,7 +152,7 @@ fn judge_one(picture: &Picture<'_>, process: &BusyProcess) -> Option<(Loop, f64,
 fn dead_peer(process: &BusyProcess) -> Option<&ProcessPeer> {
     let silent = |peer: &&ProcessPeer| {
         peer.state == TcpState::CloseWait
-            && peer.unread == 0
+            && peer.unread <= 1
             && peer.silent_ms.is_none_or(|ms| ms >= SILENT_MS)
     };
     has_no_live_peer(process).then(|| process.last.peers.iter().find(silent)).flatten()
