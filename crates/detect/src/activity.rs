@@ -14,8 +14,9 @@ use crate::growth::Growths;
 
 /// A row that is not seen for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
-/// This part of a core is a busy process: on a host where all processors are wanted nobody gets a whole one.
-const BUSY_CORES: f64 = 0.3;
+/// This part of a core is a busy process: on a host where all processors are wanted by many nobody gets a whole one.
+/// Whether it wants more is asked by a closer look.
+const BUSY_CORES: f64 = 0.1;
 /// Busy for so long, and it is looked at closely.
 const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 /// Suspects of one look.
@@ -338,6 +339,10 @@ impl Looks {
         let cpu = |look: &ProcessLook| (look.user_us + look.system_us) as f64 / 1e6;
         let used = cpu(last) - cpu(from);
         let system = last.system_us.saturating_sub(from.system_us) as f64 / 1e6;
+        let queued = match (from.queued_us, last.queued_us) {
+            (Some(from), Some(to)) => to.saturating_sub(from) as f64 / 1e6,
+            _ => 0.0,
+        };
         let a_second = |from: Option<u64>, to: Option<u64>, seconds: f64| {
             Some(to?.saturating_sub(from?) as f64 / seconds).filter(|_| seconds > 0.0)
         };
@@ -346,6 +351,7 @@ impl Looks {
         BusyProcess {
             since,
             cores: if seconds > 0.0 { used / seconds } else { 0.0 },
+            wanted: if seconds > 0.0 { (used + queued) / seconds } else { 0.0 },
             life_cores: cpu(last) / life_s.max(0.01),
             watched_s: last.at.since(self.first.at).as_secs_f64(),
             still_s,

@@ -91,6 +91,8 @@ pub struct BusyProcess {
     pub since: Time,
     /// How many cores it uses now.
     pub cores: f64,
+    /// How many it would use if it had them: the time in which it waited for a processor counts, where it is known.
+    pub wanted: f64,
     /// The part of its whole life that it was on a processor, in cores.
     pub life_cores: f64,
     /// For how many seconds it has been looked at closely.

@@ -538,8 +538,7 @@ fn process(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
             "processes 0, 1 and 2 are the kernel's and the system's first",
             "プロセス0、1、2はカーネルとシステムの最初のプロセスです",
         );
-    }
-    if crate::process::own_line().contains(&process.pid) {
+    } else if crate::process::own_line().contains(&process.pid) {
         no("that is toban itself, or what it was started by", "toban自身、またはtobanの起動元です");
     }
     if process.start_ticks == 0 {

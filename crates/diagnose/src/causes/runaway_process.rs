@@ -43,6 +43,8 @@ const SYSTEM_SHARE: f64 = 0.3;
 const RESTS_MAX: f64 = 2.0;
 /// Memory that is touched for the first time is work.
 const FAULTS_MAX: f64 = 20.0;
+/// It wants a core nearly without a pause; on a host where many do it gets a part of one.
+const WANTED_MIN: f64 = 0.7;
 /// How long one must have been looked at: two looks half a second apart.
 const STILL_MIN: f64 = 0.3;
 /// One that only computes is told of after this, and only if it was looked at for long.
@@ -116,7 +118,7 @@ fn not(busy: &[BusyProcess]) -> Judged {
 fn judge_one(picture: &Picture<'_>, process: &BusyProcess) -> Option<(Loop, f64, Verdict)> {
     let last = &process.last;
     let lasted = picture.situation.at.since(process.since);
-    if lasted < BUSY_MIN || process.still_s < STILL_MIN || process.cores < 0.2 {
+    if lasted < BUSY_MIN || process.still_s < STILL_MIN || process.wanted < WANTED_MIN {
         return None;
     }
     // Only its first thread's pauses are counted, so they say nothing of the others'.

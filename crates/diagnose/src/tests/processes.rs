@@ -59,6 +59,7 @@ fn busy(comm: &str, age_s: u64) -> BusyProcess {
         },
         since: ago(age_s),
         cores: 0.99,
+        wanted: 0.99,
         life_cores: 0.99,
         watched_s: 10.0,
         still_s: 10.0,
@@ -232,6 +233,13 @@ fn honest_work_is_not_named() {
             }),
         ),
         ("the same whois, ten seconds old", whois(10)),
+        (
+            "one that rests most of the time",
+            with("client", 900, |p| {
+                p.wanted = 0.2;
+                p.empty_calls = Some(9000.0);
+            }),
+        ),
     ];
     for (what, process) in honest {
         let diagnosis = judged(vec![process]);
