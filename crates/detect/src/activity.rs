@@ -16,7 +16,7 @@ use crate::growth::Growths;
 const FORGOTTEN: Duration = Duration::from_secs(30);
 /// This part of a core is a busy process: on a host where all processors are wanted by many nobody gets a whole one.
 /// Whether it wants more is asked by a closer look.
-const BUSY_CORES: f64 = 0.1;
+const BUSY_CORES: f64 = 0.03;
 /// Busy for so long, and it is looked at closely.
 const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 /// Suspects of one look.
@@ -49,6 +49,8 @@ struct Track {
     at: Time,
     cpu_us: u64,
     busy_since: Option<Time>,
+    /// Cores that it used last, or in its life so far.
+    cores: f64,
     /// When, read, written, waiting for a disk.
     storage: VecDeque<(Time, u64, u64, bool)>,
     comm: String,
@@ -106,6 +108,7 @@ impl Processes {
                     cpu_us: row.cpu_us,
                     // One that is met for the first time and was as busy for its whole life has been so since its start.
                     busy_since: (row.cpu_us as f64 >= BUSY_CORES * life_s * 1e6).then_some(started),
+                    cores: row.cpu_us as f64 / 1e6 / life_s.max(1.0),
                     storage: VecDeque::new(),
                     comm: sample.texts.get(row.comm).to_owned(),
                     command: String::new(),
@@ -115,6 +118,7 @@ impl Processes {
             if track.at != Time::ZERO && at > track.at {
                 let cores = row.cpu_us.saturating_sub(track.cpu_us) as f64 / 1e6;
                 let cores = cores / at.since(track.at).as_secs_f64();
+                track.cores = cores;
                 track.busy_since =
                     if cores >= BUSY_CORES { track.busy_since.or(Some(track.at)) } else { None };
             }
@@ -186,20 +190,24 @@ impl Processes {
         };
         let busy = self.tracks.iter().filter_map(|(id, track)| {
             let since = track.busy_since?;
-            (now.since(since) >= SUSPECT_AFTER && now.since(track.at) < FRESH).then_some((since, *id))
+            (now.since(since) >= SUSPECT_AFTER && now.since(track.at) < FRESH).then_some((
+                since,
+                *id,
+                track.cores,
+            ))
         });
-        let mut busy: Vec<(Time, ProcessId)> = busy.filter(|(_, id)| due(id)).collect();
-        // Those that are still first, then those nobody has looked at, then the longest busy: many honest ones at work
-        // for days hide nobody.
-        busy.sort_by_key(|(since, id)| {
+        let mut busy: Vec<(Time, ProcessId, f64)> = busy.filter(|(_, id, _)| due(id)).collect();
+        // Those that are still first, then those nobody has looked at, then the others, each by what they use: many
+        // honest ones at work for days hide nobody.
+        busy.sort_by_key(|(since, id, cores)| {
             let rank = match self.looks.get(id) {
                 Some(looks) if looks.still.at < looks.last.at => 0,
                 None => 1,
                 Some(_) => 2,
             };
-            (rank, *since, id.pid)
+            (rank, std::cmp::Reverse((cores * 100.0) as u64), *since, id.pid)
         });
-        busy.into_iter().take(SUSPECTS).map(|(_, id)| id).collect()
+        busy.into_iter().take(SUSPECTS).map(|(_, id, _)| id).collect()
     }
 
     /// Takes the looks at those that were asked for; one that did not come is gone.
