@@ -18,6 +18,7 @@ mod server;
 mod situation;
 mod text;
 mod time;
+mod unit;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
@@ -42,4 +43,5 @@ pub use situation::{
 };
 pub use text::{Lang, Text};
 pub use time::Time;
+pub use unit::{unit_name, unit_of};
 pub use vital::{Reading, ReadingKind, Sample, Usual, Vital, VitalState};

@@ -140,6 +140,15 @@ pub(crate) enum Command {
   toban status
   toban status --json")]
     Status(Json),
+    /// Vitals, processes, sockets and incidents of this host: live, and back in time
+    ///
+    /// In a terminal, a screen that goes on; `?` shows its keys. What is past comes from the recording that `toban run`
+    /// makes. Without a terminal it prints one screen as text.
+    #[command(after_help = "Examples:
+  toban top
+  toban top --at '2020-12-24 19:02'
+  toban top --at -2h > before.txt   # one screen as text")]
+    Top(Top),
     /// Carry out a remedy of the current finding
     ///
     /// Without N it shows the remedies. It asks before it does anything, checks the safety rules, measures the effect,
@@ -349,6 +358,13 @@ pub(crate) struct Export {
     /// Where to; it must not exist
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Top {
+    /// Begin at a past moment
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) at: Option<When>,
 }
 
 #[derive(Clone, Debug, Args)]

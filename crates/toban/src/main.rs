@@ -15,6 +15,7 @@ mod plans;
 mod recorder;
 mod run;
 mod scan;
+mod top;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
         }
         Command::Why(why) => why::why(&asked, why),
         Command::Status(json) => Ok(why::status(&asked, json.json)),
+        Command::Top(top) => top::top(&asked, top),
         Command::Fix(fix) => commands::fix(&asked, fix),
         Command::Undo { id } => commands::undo(&asked, *id),
         Command::Actions(json) => commands::actions(&asked, json.json),

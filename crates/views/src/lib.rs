@@ -9,6 +9,7 @@ mod format;
 pub mod json;
 mod layout;
 pub mod text;
+pub mod top;
 mod words;
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ pub fn plan(plan: &Plan, lang: Lang, style: Style) -> String {
 
 /// The most unusual first: what has been so for minutes, what is so now, what is at the upper end of its range; what
 /// cannot be compared comes last.
-fn by_strangeness(a: &Vital, b: &Vital) -> Ordering {
+pub(crate) fn by_strangeness(a: &Vital, b: &Vital) -> Ordering {
     let rank = |vital: &Vital| (vital.since.is_some(), strangeness(vital));
     let ((lasts_a, a_strange), (lasts_b, b_strange)) = (rank(a), rank(b));
     lasts_b.cmp(&lasts_a).then(b_strange.total_cmp(&a_strange)).then_with(|| a.name.cmp(&b.name))
@@ -516,27 +516,33 @@ impl Page<'_> {
             .map(|word| word.lang(lang).to_owned())
             .collect();
         for vital in vitals {
-            let usual = match vital.usual {
-                Some(usual) => range(usual.low, usual.high, &vital.unit),
-                None => "-".to_owned(),
-            };
-            let tone = match vital.state {
-                VitalState::High | VitalState::Low => Tone::Warn,
-                VitalState::Usual => Tone::Plain,
-                VitalState::Unknown => Tone::Faint,
-            };
-            let mut state = words::vital_state(vital.state).lang(lang).to_owned();
-            if let Some(since) = vital.since {
-                let lasted = duration(at.since(since).as_secs_f64(), lang);
-                state = match lang {
-                    Lang::En => format!("{state} for {lasted}"),
-                    Lang::Ja => format!("{state}（{lasted}前から）"),
-                };
-            }
-            table.row(tone, [vital.name.clone(), value(vital.value, &vital.unit), usual, state]);
+            let (tone, cells) = vital_row(vital, at, lang);
+            table.row(tone, cells);
         }
         table.print(out, self.style);
     }
+}
+
+/// A vital's row in a table: name, now, usual, state.
+pub(crate) fn vital_row(vital: &Vital, at: Time, lang: Lang) -> (Tone, [String; 4]) {
+    let usual = match vital.usual {
+        Some(usual) => range(usual.low, usual.high, &vital.unit),
+        None => "-".to_owned(),
+    };
+    let tone = match vital.state {
+        VitalState::High | VitalState::Low => Tone::Warn,
+        VitalState::Usual => Tone::Plain,
+        VitalState::Unknown => Tone::Faint,
+    };
+    let mut state = words::vital_state(vital.state).lang(lang).to_owned();
+    if let Some(since) = vital.since {
+        let lasted = duration(at.since(since).as_secs_f64(), lang);
+        state = match lang {
+            Lang::En => format!("{state} for {lasted}"),
+            Lang::Ja => format!("{state}（{lasted}前から）"),
+        };
+    }
+    (tone, [vital.name.clone(), value(vital.value, &vital.unit), usual, state])
 }
 
 /// The present value of what a prediction speaks of.

@@ -14,6 +14,7 @@ macro_rules! words {
         pub(crate) static ALL: &[(&str, &Text)] = &[$((stringify!($name), &$name)),*];
     };
 }
+pub(crate) use words;
 
 words! {
     OK: "OK", "正常";
@@ -292,7 +293,10 @@ mod tests {
     #[test]
     fn every_text_exists_in_both_languages() {
         let same = ["conntrack", "CPU"];
-        for (name, text) in ALL.iter().copied().chain(VITALS.iter().map(|(name, text)| (*name, text))) {
+        let top = crate::top::words::ALL;
+        for (name, text) in
+            ALL.iter().chain(top).copied().chain(VITALS.iter().map(|(name, text)| (*name, text)))
+        {
             assert!(!text.en.trim().is_empty() && !text.ja.trim().is_empty(), "{name}");
             assert!(text.en.is_ascii(), "{name}: {}", text.en);
             if !same.contains(&text.en.as_ref()) {

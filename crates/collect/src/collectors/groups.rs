@@ -7,11 +7,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use toban_model::Sample;
+use toban_model::{Sample, unit_name, unit_of};
 
 use super::{Collector, percent};
 use crate::parts::{Parts, Stem, each_gauge};
-use crate::processes::units::{name_of, unit_of};
 use crate::{Error, Root, procfs};
 
 static GROUP: [Stem; 8] = [
@@ -76,7 +75,7 @@ impl Collector for Groups {
         }
         let parts = self.parts.get_or_insert_with(|| Parts::new(&GROUP, GROUPS_TOLD_MAX));
         for (unit, group) in &found {
-            let Some(name) = name_of(unit) else { continue };
+            let Some(name) = unit_name(unit) else { continue };
             let before = self.before.get(unit).copied().unwrap_or_default();
             // Of microseconds in some seconds the share in percent.
             let share = |now: Option<u64>, before: Option<u64>| {

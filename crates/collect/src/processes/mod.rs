@@ -23,7 +23,7 @@ use crate::{Error, Root, procfs};
 mod facts;
 mod look;
 mod rows;
-pub(crate) mod units;
+mod units;
 
 use facts::Facts;
 pub(crate) use facts::group_of;

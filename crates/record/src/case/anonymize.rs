@@ -24,7 +24,7 @@ const PUBLIC: &[&str] = &[
     "error.log", "other_vhosts_access.log", "access_log", "error_log", "auth.log", "secure", "syslog", "messages",
     "mail.log", "maillog", "kern.log", "vsftpd.log", "apache2.conf", "httpd.conf", "nginx.conf", "www.conf",
     "php-fpm.conf", "mpm_prefork.conf", "mpm_event.conf", "ports.conf", "000-default.conf", "default", "kmsg",
-    "index.php", "index.html", "xmlrpc.php", "wp-login.php", "wp-cron.php", "wp-admin", "wp-content", "wp-includes",
+    "index.php", "index.html", "wp-cron.php", "wp-admin", "wp-content", "wp-includes",
     "wp-json", "admin-ajax.php", "uploads", "plugins", "themes", "robots.txt", "favicon.ico", "sitemap.xml", "login",
     "logout", "admin", "api", "static", "assets", "css", "js", "images", "img", "cgi-bin", ".env", ".git",
     "phpmyadmin", "server-status", "*", ".", "..",
@@ -365,7 +365,10 @@ mod tests {
         check("198.51.100.0/24 271", &format!("{} 271", it.prefix("198.51.100.0/24".parse().unwrap())));
         check("took 0.25 s at 16:09:57, AH00161 ×3", "took 0.25 s at 16:09:57, AH00161 ×3");
         check("web1.example.jp kernel: on web1, web10", "host-0 kernel: on host-1, web10");
-        check("apache.workers GET /wp-login.php HTTP/1.1", "apache.workers GET /wp-login.php HTTP/1.1");
+        check(
+            "apache.workers GET /wp-admin/index.php HTTP/1.1",
+            "apache.workers GET /wp-admin/index.php HTTP/1.1",
+        );
         check("Mozilla/5.0 (X11; Linux)", "Mozilla/5.0 (X11; Linux)");
         check("/usr/sbin/apache2 -k start", "/usr/sbin/apache2 -k start");
         let private = it.text("GET /customers/tanaka.html?id=7 https://shop.example/a for tanaka@example.jp");
