@@ -5,10 +5,9 @@
 
 use std::collections::HashMap;
 
-use toban_model::{Crowd, Kin, MemoryHolder, Time};
+use toban_model::{Crowd, Kin, MemoryHolder, Time, unit_of};
 
 use crate::closer::{booted, command, named, started};
-use crate::processes::units::{name_of, unit_of};
 use crate::procfs::{self, ProcessStat};
 use crate::{Root, limits};
 
@@ -169,7 +168,7 @@ fn unit_name(root: &Root, pid: u32, buffer: &mut Vec<u8>) -> Option<String> {
     let unit = unit_of(&group);
     let last = unit.rsplit('/').next()?;
     let is_container = last.bytes().filter(u8::is_ascii_hexdigit).count() >= 32;
-    (last.ends_with(".service") || is_container).then(|| name_of(unit))?
+    (last.ends_with(".service") || is_container).then(|| toban_model::unit_name(unit))?
 }
 
 #[cfg(test)]
