@@ -7,7 +7,9 @@
 
 mod aside;
 pub mod beat;
+pub mod closer;
 pub mod collectors;
+pub mod crowd;
 pub mod discover;
 mod error;
 pub mod history;

@@ -101,3 +101,8 @@ pub const TAIL_LOOK_BYTES: usize = 256 << 10;
 
 /// Most certificate files that are looked at: one a site on a mass hoster.
 pub const CERTIFICATES_MAX: usize = 1_000;
+/// Most processes that are looked at closely at once: each costs ten small reads.
+pub const SUSPECTS_MAX: usize = 4;
+
+/// Most processes that are put together into a crowd: 4,096 cost some 40 ms, once in many seconds.
+pub const CROWD_MAX: usize = 4_096;

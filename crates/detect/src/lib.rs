@@ -3,9 +3,11 @@
 //! The noun is the [`Watch`]. Time comes in with events and samples; nothing here reads a clock, so the same input
 //! gives the same situation.
 
+mod activity;
 mod baseline;
 pub mod census;
 pub mod detectors;
+mod growth;
 mod holdings;
 mod news;
 mod offence;
@@ -25,8 +27,8 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request};
 use toban_model::{
-    Holdings, Host, Inspection, KnownServer, Outage, Prefix, Pulse, Reading, ReadingKind, Sample, ServerView,
-    Service, ServiceKind, Situation, Time, Vital,
+    Crowd, Holdings, Host, Inspection, KnownServer, Outage, Prefix, ProcessId, ProcessLook, Pulse, Reading,
+    ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
@@ -34,6 +36,7 @@ pub use offence::offence;
 pub use scan::{Again, Judgement, Place, Scan, Verdict};
 pub use standing::Standing;
 
+use crate::activity::Processes;
 use crate::holdings::HoldingsWatch;
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
@@ -66,6 +69,7 @@ pub struct Watch {
     aside: Arc<[(Time, Time)]>,
     holdings: HoldingsWatch,
     standing: Standing,
+    processes: Processes,
     outage: Option<Outage>,
 }
 
@@ -109,6 +113,7 @@ impl Watch {
             aside: Arc::new([]),
             holdings: HoldingsWatch::default(),
             standing: Standing::default(),
+            processes: Processes::default(),
             outage: None,
         }
     }
@@ -185,6 +190,9 @@ impl Watch {
     pub fn kernel(&mut self, at: Time, word: &KernelWord) {
         self.kernel.word(at, word);
         self.holdings.kernel(at, word);
+        if let KernelWord::OomConstraint { memcg: Some(group), .. } = word {
+            self.processes.killed_in = Some((at, group.clone()));
+        }
     }
 
     /// Takes a look at what there is only so much of.
@@ -217,6 +225,31 @@ impl Watch {
         self.standing = standing;
     }
 
+    /// Processes that have been busy for a while and are worth a closer look now; hand it to [`Watch::looked`].
+    pub fn suspects(&self, now: Time) -> Vec<ProcessId> {
+        self.processes.suspects(now)
+    }
+
+    /// Takes the looks at those that were asked for. One of which there is none is gone.
+    pub fn looked(&mut self, asked: &[ProcessId], looks: Vec<ProcessLook>) {
+        self.processes.looked(asked, looks);
+    }
+
+    /// Whether all processes should be counted now; hand them to [`Watch::crowd`].
+    pub fn wants_crowd(&self, now: Time) -> bool {
+        self.processes.wants_crowd(now)
+    }
+
+    /// Takes all processes put together.
+    pub fn crowd(&mut self, crowd: Crowd) {
+        self.processes.crowd(crowd);
+    }
+
+    /// Takes what a record holds of a unit's memory, in bytes: whether it grows is asked over hours.
+    pub fn unit_memory(&mut self, unit: &str, points: impl Iterator<Item = (Time, f64)>) {
+        self.processes.growths.recorded(unit, points);
+    }
+
     /// What is usual for the vitals.
     pub fn baseline(&self) -> &Baseline {
         &self.baseline
@@ -242,6 +275,9 @@ impl Watch {
         for (name, (value, unit)) in &self.vitals {
             self.baseline.see(sample.at, name, *value, unit, learn);
         }
+        let vitals = &self.vitals;
+        let vital = |name: &str| vitals.get(name).map(|(value, _)| *value);
+        self.processes.sample(sample, &vital, self.host.boot);
         let (at, readings) = self.last.get_or_insert_with(Default::default);
         *at = sample.at;
         readings.clone_from(&sample.readings);
@@ -382,6 +418,7 @@ impl Watch {
             usual_seconds,
             holdings: Holdings::default(),
             failures: toban_model::Failures::default(),
+            activity: self.processes.close(at, &self.host),
             outage: self.outage.clone(),
         };
         situation.holdings = self.holdings.close(at, &situation.vitals);

@@ -87,6 +87,17 @@ pub(crate) fn all(
             limit_from: None,
         });
     }
+    // A core that one process has for itself. That is what cores are for, so it is never exhausted by that alone.
+    if let Some(most) = situation.activity.busy.iter().map(|busy| busy.cores).max_by(f64::total_cmp) {
+        out.push(ResourceUse {
+            name: "cpu.core".into(),
+            used: (most * 100.0).round() / 100.0,
+            limit: Some(1.0),
+            usual: None,
+            exhausted_since: None,
+            limit_from: None,
+        });
+    }
     if let Some(vital) = situation.vitals.iter().find(|v| v.name == "memory.used") {
         let total = situation.host.memory_bytes as f64;
         let first_kill = situation.kernel.oom.first().map(|k| k.at);

@@ -54,6 +54,37 @@ pub(crate) fn evidence(
     Evidence { what: what.to_owned(), label, text, value, usual, source: source.to_owned() }
 }
 
+/// How long, in both languages, to the two largest units: `13 d 15 h`, `13 日 15 時間`.
+pub(crate) fn lasted(time: std::time::Duration) -> (String, String) {
+    const UNITS: [(u64, &str, &str); 4] =
+        [(86_400, "d", "日"), (3600, "h", "時間"), (60, "min", "分"), (1, "s", "秒")];
+    let seconds = time.as_secs();
+    let largest = UNITS.iter().position(|(unit, ..)| seconds >= *unit).unwrap_or(3);
+    let (mut en, mut ja) = (String::new(), String::new());
+    let mut rest = seconds;
+    for (place, (unit, word_en, word_ja)) in UNITS.iter().enumerate().skip(largest).take(2) {
+        let count = rest / unit;
+        rest %= unit;
+        if place > largest && count == 0 {
+            break;
+        }
+        let apart = if place > largest { " " } else { "" };
+        en.push_str(&format!("{apart}{count} {word_en}"));
+        ja.push_str(&format!("{apart}{count} {word_ja}"));
+    }
+    (en, ja)
+}
+
+/// So many bytes, in decimal units as disks and memory are sold.
+pub(crate) fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.0} MB", bytes / 1e6),
+        bytes if bytes >= 1e3 => format!("{:.0} kB", bytes / 1e3),
+        bytes => format!("{bytes:.0} B"),
+    }
+}
+
 /// A stranger's words as they may be shown: printable, and not long.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let fine = |c: char| c.is_ascii_graphic() || c == ' ';

@@ -1,6 +1,7 @@
 //! Situations made of numbers, each with the one answer that is right; the look-alikes beside each other.
 
 mod failures;
+mod processes;
 
 use std::net::IpAddr;
 

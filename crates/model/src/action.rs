@@ -53,6 +53,11 @@ pub enum Action {
     },
     /// Stop a service and start it again: a reload keeps the queue that the attack filled.
     Restart(Restart),
+    /// End one process: ask it to, and kill it if it does not.
+    StopProcess {
+        /// Which one, with its start: another process with this number is left alone.
+        process: ProcessId,
+    },
     /// Let only these reach the ports. Risky: reverted unless confirmed.
     AcceptOnlyFrom {
         /// Which ports.
@@ -65,12 +70,13 @@ pub enum Action {
 }
 
 impl Action {
-    /// Its id in the contract: `ban`, `end-sockets`, `restart`, `accept-only-from`.
+    /// Its id in the contract: `ban`, `end-sockets`, `restart`, `stop-process`, `accept-only-from`.
     pub const fn id(&self) -> &'static str {
         match self {
             Action::Ban { .. } => "ban",
             Action::EndSockets { .. } => "end-sockets",
             Action::Restart(_) => "restart",
+            Action::StopProcess { .. } => "stop-process",
             Action::AcceptOnlyFrom { .. } => "accept-only-from",
         }
     }
@@ -108,6 +114,9 @@ pub struct Protected {
     pub allowlist: Vec<Prefix>,
     /// TCP peers of the usual time with their number of requests.
     pub usual_peers: Vec<(IpAddr, u32)>,
+    /// Processes that are not stopped one by one: the services' first ones, and all of SSH servers.
+    #[serde(default)]
+    pub processes: Vec<u32>,
 }
 
 /// Who asked.

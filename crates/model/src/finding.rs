@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Plan, ProcessId, Text, Time};
+use crate::{NamedProcess, Plan, Text, Time};
 
 /// The state of the host in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ pub struct Culprit {
     /// What its requests have in common.
     pub r#where: Where,
     /// The process, for a culprit of that kind.
-    pub process: Option<ProcessId>,
+    pub process: Option<NamedProcess>,
 }
 
 /// A number beside its usual, with where it was read.

@@ -5,6 +5,7 @@
 //! proposed, an *action* is done, an *incident* groups all of it in time.
 
 mod action;
+mod activity;
 mod blame;
 pub mod event;
 mod failure;
@@ -24,6 +25,10 @@ mod unit;
 mod vital;
 
 pub use action::{Action, ActionId, ActionRecord, ActionState, Actor, Ban, Mode, Plan, Protected, Restart};
+pub use activity::{
+    Activity, Ancestor, BusyProcess, Crowd, DiskLoad, DiskUser, Growth, Kin, MemoryHolder, NamedProcess,
+    ProcessLook, ProcessPeer,
+};
 pub use blame::{Blamed, Busiest, Combined, Named, Origin};
 pub use failure::{
     Asked, Certificate, Edited, Failures, GatewayLook, Hung, Inspection, KnownServer, LifeLine, LifeWord,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failures, Finding, Holdings, Host, KernelSaid, OomReport, Outage, Prefix, ResourceUse, ServerView, Text,
-    Time, Verdict, Vital,
+    Activity, Failures, Finding, Holdings, Host, KernelSaid, OomReport, Outage, Prefix, ResourceUse,
+    ServerView, Text, Time, Verdict, Vital,
 };
 
 /// How a request came to this server.
@@ -245,4 +245,7 @@ pub struct Situation {
     pub failures: Failures,
     /// When the host was gone, if that was not long ago.
     pub outage: Option<Outage>,
+    /// What its processes do.
+    #[serde(default)]
+    pub activity: Activity,
 }

@@ -415,6 +415,11 @@ impl Engine {
                     }
                     stands = true;
                 }
+                // What was asked to end has ended, or goes on; which of both is seen.
+                (Action::StopProcess { process }, _) if !crate::process::runs(*process) => {
+                    record.notes.push(format!("found half-way at start: process {} is gone", process.pid));
+                    stands = true;
+                }
                 (_, StepProgress::Done) => stands = true,
                 (Action::AcceptOnlyFrom { .. }, _) => self.firewall.remove_gate(record.id)?,
                 _ => {}

@@ -17,6 +17,10 @@ pub(crate) struct Stat {
     pub(crate) id: ProcessId,
     pub(crate) parent: u32,
     pub(crate) session: u32,
+    /// Its controlling terminal; 0 for none.
+    pub(crate) terminal: i32,
+    /// `PF_…` of the kernel.
+    pub(crate) flags: u32,
     zombie: bool,
 }
 
@@ -29,6 +33,8 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
         id: ProcessId { pid, start_ticks: fields.get(19)?.parse().ok()? },
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        terminal: fields.get(4)?.parse().ok()?,
+        flags: fields.get(6)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
     })
 }

@@ -82,7 +82,7 @@ impl Case<'_> {
     fn cut_off(&self) -> &[Prefix] {
         match self.step {
             Action::Ban { prefixes, .. } | Action::EndSockets { prefixes, .. } => prefixes,
-            Action::Restart(_) | Action::AcceptOnlyFrom { .. } => &[],
+            Action::Restart(_) | Action::StopProcess { .. } | Action::AcceptOnlyFrom { .. } => &[],
         }
     }
 }
@@ -206,8 +206,8 @@ pub static RULES: &[Rule] = &[
     Rule {
         id: "process",
         text: Text::fixed(
-            "Process 1, the kernel's own, toban and SSH servers are never stopped, and a process only under its start time.",
-            "プロセス1、カーネルのプロセス、toban自身、SSHサーバーは停止しません。プロセスの停止は、起動時刻が一致する場合に限ります。",
+            "Process 1, the kernel's own, toban and those it was started by, SSH servers are never stopped; a service's first process never alone; and a process only under its start time.",
+            "プロセス1、カーネルのプロセス、toban自身とその起動元、SSHサーバーは停止しません。サービスの最初のプロセスは単独では停止しません。プロセスの停止は、起動時刻が一致する場合に限ります。",
         ),
         look: process,
     },
@@ -266,7 +266,7 @@ fn make_safe(step: &mut Action, protected: &Protected) {
             ports.sort_unstable();
             ports.dedup();
         }
-        Action::Restart(_) => {}
+        Action::Restart(_) | Action::StopProcess { .. } => {}
         Action::AcceptOnlyFrom { ports, from, confirm_within_s } => {
             ports.sort_unstable();
             ports.dedup();
@@ -319,7 +319,7 @@ fn plan_form(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
             (prefixes, ports, PREFIXES_MAX)
         }
         Action::AcceptOnlyFrom { ports, from, .. } => (from, ports, GATE_FROM_MAX),
-        Action::Restart(_) => return,
+        Action::Restart(_) | Action::StopProcess { .. } => return,
     };
     let id = case.step.id();
     if prefixes.is_empty() {
@@ -527,23 +527,33 @@ fn admin_port(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
 }
 
 fn process(case: &Case<'_>, refuse: &mut dyn FnMut(String, Text)) {
-    let Action::Restart(Restart { service, master, supervisor }) = case.step else { return };
-    let mut no = |en: &'static str, ja: &'static str| refuse(service.clone(), Text::fixed(en, ja));
-    if master.pid <= 2 {
+    let (target, process) = match case.step {
+        Action::Restart(restart) => (restart.service.clone(), restart.master),
+        Action::StopProcess { process } => (process.pid.to_string(), *process),
+        _ => return,
+    };
+    let mut no = |en: &'static str, ja: &'static str| refuse(target.clone(), Text::fixed(en, ja));
+    if process.pid <= 2 {
         no(
             "processes 0, 1 and 2 are the kernel's and the system's first",
             "プロセス0、1、2はカーネルとシステムの最初のプロセスです",
         );
+    } else if crate::process::own_line().contains(&process.pid) {
+        no("that is toban itself, or what it was started by", "toban自身、またはtobanの起動元です");
     }
-    if master.pid == std::process::id() {
-        no("that is toban itself", "toban自身です");
-    }
-    if master.start_ticks == 0 {
+    if process.start_ticks == 0 {
         no(
             "without its start time a process may be another one",
             "起動時刻がないと、別のプロセスである可能性があります",
         );
     }
+    if matches!(case.step, Action::StopProcess { .. }) && case.protected.processes.contains(&process.pid) {
+        no(
+            "it is a service's first process or an SSH server: it is not stopped alone",
+            "サービスの最初のプロセスまたはSSHサーバーです。単独では停止しません",
+        );
+    }
+    let Action::Restart(Restart { service, supervisor, .. }) = case.step else { return };
     if names_sshd(service) {
         no("an SSH server is never stopped: it is the way in", "SSHサーバーは停止しません。管理用の入口です");
     }
@@ -609,6 +619,7 @@ mod tests {
             logins: vec!["198.51.100.99".parse().unwrap()],
             allowlist: vec!["203.0.113.128/26".parse().unwrap()],
             usual_peers: vec![],
+            processes: vec![800],
         }
     }
 
@@ -619,6 +630,30 @@ mod tests {
             Err(refusals) => refusals.iter().map(|refusal| refusal.rule).collect(),
         };
         assert_eq!(found, expected, "{plan:?}");
+    }
+
+    #[test]
+    fn processes_that_others_live_by_are_not_stopped() {
+        let own = std::process::id();
+        let parent = crate::process::own_line()[1];
+        for (pid, start_ticks, passes) in [
+            (4321, 7, true),
+            (4321, 0, false),
+            (0, 7, false),
+            (1, 7, false),
+            (2, 7, false),
+            (own, 7, false),
+            (parent, 7, false),
+            (800, 7, false),
+        ] {
+            let process = toban_model::ProcessId { pid, start_ticks };
+            let plan = Plan { steps: vec![Action::StopProcess { process }], ..Plan::default() };
+            for by in [Actor::Person, Actor::Agent] {
+                let refused = check(&plan, &protected(), by).err().unwrap_or_default();
+                assert!(refused.iter().all(|refusal| refusal.rule == "process"), "{refused:?}");
+                assert_eq!(refused.is_empty(), passes, "{pid}: {refused:?}");
+            }
+        }
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn another_process_with_its_number_is_left_alone() {
         stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
     restart.master = ProcessId { pid: parent, start_ticks };
     let record = carry_out(&restart);
-    assert_eq!(record.state, ActionState::Failed, "{:?}", record.notes);
+    assert_eq!(record.state, ActionState::Refused, "{:?}", record.notes);
 }
 
 #[test]

@@ -77,6 +77,8 @@ fn step() -> impl Strategy<Value = Action> {
         2 => (prefixes(), ports()).prop_map(|(prefixes, ports)| Action::EndSockets { prefixes, ports }),
         1 => (prefixes(), ports(), any::<u64>())
             .prop_map(|(from, ports, confirm_within_s)| Action::AcceptOnlyFrom { from, ports, confirm_within_s }),
+        1 => (0_u32..6, 0_u64..2)
+            .prop_map(|(pid, start_ticks)| Action::StopProcess { process: ProcessId { pid, start_ticks } }),
         1 => (0_u32..4, 0_u64..2, prop_oneof![Just("apache"), Just("sshd"), Just("ssh")]).prop_map(|(pid, start_ticks, service)| {
             Action::Restart(Restart {
                 service: service.to_owned(),
@@ -90,17 +92,11 @@ fn step() -> impl Strategy<Value = Action> {
 fn protected() -> impl Strategy<Value = Protected> {
     let some = || prop::collection::vec(address(), 0..3);
     let usual = prop::collection::vec((address(), 0_u32..400), 0..8);
-    (some(), some(), some(), some(), some(), prop::collection::vec(prefix(), 0..2), usual).prop_map(
-        |(own, gateways, resolvers, balancers, logins, allowlist, usual_peers)| Protected {
-            own,
-            gateways,
-            resolvers,
-            balancers,
-            logins,
-            allowlist,
-            usual_peers,
-        },
-    )
+    let processes = prop::collection::vec(0_u32..6, 0..3);
+    (some(), some(), some(), some(), some(), prop::collection::vec(prefix(), 0..2), usual, processes)
+        .prop_map(|(own, gateways, resolvers, balancers, logins, allowlist, usual_peers, processes)| {
+            Protected { own, gateways, resolvers, balancers, logins, allowlist, usual_peers, processes }
+        })
 }
 
 fn actor() -> impl Strategy<Value = Actor> {
@@ -133,6 +129,10 @@ fn assert_safe(given: &Plan, safe: &Plan, protected: &Protected, by: Actor) {
                 }
                 assert!((10..=600).contains(confirm_within_s));
                 assert!(!ports.is_empty() && (by == Actor::Person || !ports.contains(&22)));
+            }
+            (_, Action::StopProcess { process }) => {
+                assert!(process.pid > 2 && process.start_ticks > 0);
+                assert!(!protected.processes.contains(&process.pid));
             }
             (_, Action::Restart(restart)) => {
                 assert!(restart.master.pid > 2 && restart.master.start_ticks > 0);

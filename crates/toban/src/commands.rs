@@ -253,7 +253,7 @@ fn measure(
         let present = clock::now();
         flow.follow(present);
         flow.look(present);
-        let values = plans::used(&flow.close(present, true));
+        let values = plans::measured(&flow.close(present, true), &record.plan.steps);
         measured.push(Measured { at: present, values: values.clone() });
         let outcome = verify::judge(&expected, &measured, present);
         if outcome == Outcome::Wait {

@@ -13,7 +13,7 @@ use toban_collect::history::Wanted;
 use toban_collect::kernel::KernelLog;
 use toban_collect::servers::ViewState;
 use toban_collect::tail::{LogId, Position, Start, Tailer};
-use toban_collect::{Root, Sampler, discover, history, servers};
+use toban_collect::{Root, Sampler, closer, crowd, discover, history, servers};
 use toban_detect::{Part, Watch};
 use toban_model::event::{Event, KernelWord};
 use toban_model::{Host, LogDialect, LogRole, LogSource, Reading, Situation, Text, Time};
@@ -515,6 +515,7 @@ impl Flow {
         self.sampler.get_or_insert_with(|| Sampler::new(root.clone())).sample(now, &mut sample);
         sample.readings.extend(self.watch.server_readings());
         self.watch.sample(&sample, false);
+        self.look_at_processes(now);
     }
 
     /// Looks at the servers alone; returns what they say of themselves.
@@ -529,6 +530,23 @@ impl Flow {
             inspector.look(&self.root, &mut self.watch, now);
         }
         self.watch.server_readings()
+    }
+
+    /// Looks at what the samples do not say of processes.
+    pub(crate) fn look_at_processes(&mut self, now: Time) {
+        if self.watch.wants_crowd(now) {
+            self.watch.crowd(crowd::count(&self.root, now));
+        }
+        self.look_closer(now);
+    }
+
+    /// Looks closely at the processes that are worth it; whether there are such.
+    pub(crate) fn look_closer(&mut self, now: Time) -> bool {
+        let suspects = self.watch.suspects(now);
+        if !suspects.is_empty() {
+            self.watch.looked(&suspects, closer::look(&self.root, &suspects, now));
+        }
+        !suspects.is_empty()
     }
 
     /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.

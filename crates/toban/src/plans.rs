@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use toban_model::{Action, Ban, Finding, Plan, Prefix, Protected, Situation, Time};
+use toban_collect::{Root, closer};
+use toban_model::{Action, Ban, Finding, Plan, Prefix, Protected, ServiceKind, Situation, Time};
 
 use crate::config::{BanPorts, Config};
 
 /// A service that was restarted less than this ago is not restarted again: what it needs is time.
 const RESTART_PAUSE: Duration = Duration::from_secs(120);
+/// One process is stopped, and then it is looked what that has brought.
+const STOP_PAUSE: Duration = Duration::from_secs(30);
 /// Peers of the usual time that are handed to the safety rules, the busiest first.
 const USUAL_PEERS_MAX: usize = 50_000;
 
@@ -24,6 +27,10 @@ pub(crate) fn protected(situation: &Situation, config: &Config, allowed: &[Prefi
     let mut usual_peers: Vec<(IpAddr, u32)> = usual.into_iter().collect();
     usual_peers.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     usual_peers.truncate(USUAL_PEERS_MAX);
+    let of_service = |service: &toban_model::Service| match service.kind {
+        ServiceKind::Sshd => service.pids.clone(),
+        _ => vec![service.master.pid],
+    };
     Protected {
         own: host.own.clone(),
         gateways: host.gateways.clone(),
@@ -40,6 +47,7 @@ pub(crate) fn protected(situation: &Situation, config: &Config, allowed: &[Prefi
             .copied()
             .collect(),
         usual_peers,
+        processes: host.services.iter().flat_map(of_service).collect(),
     }
 }
 
@@ -56,20 +64,35 @@ pub(crate) fn with_settings(mut plan: Plan, config: &Config) -> Plan {
     plan
 }
 
-/// What is left to do of a finding's first remedy: prefixes that are banned already and services that were just
-/// restarted are left out; `None` when nothing is left.
-pub(crate) fn what_is_left(
-    finding: &Finding,
-    bans: &[Ban],
-    restarted: &HashMap<String, Time>,
-    now: Time,
-) -> Option<Plan> {
-    let mut plan = finding
-        .remedies
-        .iter()
-        .find(|r| matches!(r.plan.steps.first(), Some(Action::Ban { .. })))?
-        .plan
-        .clone();
+/// What the agent did of late that is not done again at once.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// When each service was restarted.
+    pub(crate) restarted: HashMap<String, Time>,
+    /// When a process was stopped last.
+    pub(crate) stopped: Option<Time>,
+}
+
+impl Done {
+    /// Takes in what was carried out.
+    pub(crate) fn note(&mut self, steps: &[Action], now: Time) {
+        for step in steps {
+            match step {
+                Action::Restart(restart) => drop(self.restarted.insert(restart.service.clone(), now)),
+                Action::StopProcess { .. } => self.stopped = Some(now),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What is left to do of the first of a finding's remedies that the agent may carry out: prefixes that are banned
+/// already and services that were just restarted are left out, and one process is stopped at a time; `None` when
+/// nothing is left.
+pub(crate) fn what_is_left(finding: &Finding, bans: &[Ban], done: &Done, now: Time) -> Option<Plan> {
+    let by_itself =
+        |plan: &Plan| matches!(plan.steps.first(), Some(Action::Ban { .. } | Action::StopProcess { .. }));
+    let mut plan = finding.remedies.iter().find(|r| by_itself(&r.plan))?.plan.clone();
     let banned: HashSet<Prefix> = bans.iter().filter(|b| b.until > now).map(|b| b.prefix).collect();
     let stands = |p: &Prefix| banned.iter().any(|b| b.contains(p));
     for step in &mut plan.steps {
@@ -77,14 +100,12 @@ pub(crate) fn what_is_left(
             prefixes.retain(|p| !stands(p));
         }
     }
-    let new = matches!(plan.steps.first(), Some(Action::Ban { prefixes, .. }) if !prefixes.is_empty());
-    if !new {
-        plan.steps.remove(0);
-    }
     plan.steps.retain(|step| match step {
+        Action::Ban { prefixes, .. } => !prefixes.is_empty(),
         Action::Restart(restart) => {
-            restarted.get(&restart.service).is_none_or(|at| now.since(*at) >= RESTART_PAUSE)
+            done.restarted.get(&restart.service).is_none_or(|at| now.since(*at) >= RESTART_PAUSE)
         }
+        Action::StopProcess { .. } => done.stopped.is_none_or(|at| now.since(at) >= STOP_PAUSE),
         _ => true,
     });
     // Ending sockets again is only worth a plan of its own beside a new ban or a restart.
@@ -94,6 +115,25 @@ pub(crate) fn what_is_left(
 /// How much of each resource is used: what a plan's prediction is held against.
 pub(crate) fn used(situation: &Situation) -> BTreeMap<String, f64> {
     situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect()
+}
+
+/// The same with what a plan was to end looked at itself: a process that is gone uses no core any more, whatever others
+/// do with theirs.
+pub(crate) fn measured(situation: &Situation, steps: &[Action]) -> BTreeMap<String, f64> {
+    let mut used = used(situation);
+    let mut stopped = steps.iter().filter_map(|step| match step {
+        Action::StopProcess { process } => Some(*process),
+        _ => None,
+    });
+    if let Some(process) = stopped.next() {
+        let known = situation.activity.busy.iter().find(|busy| busy.last.process.id == process);
+        let cores = match closer::runs(&Root::host(), process) {
+            true => known.map_or(1.0, |busy| busy.cores),
+            false => 0.0,
+        };
+        used.insert("cpu.core".to_owned(), cores);
+    }
+    used
 }
 
 /// Of what was measured, that which was predicted.

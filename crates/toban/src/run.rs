@@ -1,6 +1,6 @@
 //! `toban run`: look every second, record, name the cause, and in mode `act` do something about it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +60,7 @@ pub(crate) struct Settings {
 /// An action whose effect is being measured.
 struct Watched {
     id: ActionId,
+    steps: Vec<Action>,
     expected: Expectation,
     measured: Vec<Measured>,
 }
@@ -81,7 +82,7 @@ struct Agent {
     actor: Option<ActorThread>,
     acting: bool,
     watched: Vec<Watched>,
-    restarted: HashMap<String, Time>,
+    done: plans::Done,
     plans: Vec<Time>,
     /// The resources as they were when the last plan was ordered.
     before: BTreeMap<String, f64>,
@@ -155,7 +156,7 @@ impl Agent {
             actor: None,
             acting: false,
             watched: Vec::new(),
-            restarted: HashMap::new(),
+            done: plans::Done::default(),
             plans: Vec::new(),
             before: BTreeMap::new(),
             settings,
@@ -213,6 +214,7 @@ impl Agent {
         self.samples.drain(..).for_each(|sample| self.flow.watch.sample(&sample, learn));
         let said = self.flow.look_at_servers(now);
         self.recorder.put_servers(said);
+        self.flow.look_at_processes(now);
         if now.since(self.kept_usual) >= KEEP_USUAL_EVERY {
             self.keep_usual(now);
         }
@@ -332,11 +334,7 @@ impl Agent {
             match report {
                 Report::Acted(record) => {
                     self.acting = false;
-                    for step in &record.plan.steps {
-                        if let Action::Restart(restart) = step {
-                            self.restarted.insert(restart.service.clone(), now);
-                        }
-                    }
+                    self.done.note(&record.plan.steps, now);
                     self.flow.rediscover();
                     self.tell_action(&record);
                     if record.state == ActionState::Done {
@@ -365,6 +363,7 @@ impl Agent {
         }
         self.watched.push(Watched {
             id: action.id,
+            steps: action.plan.steps.clone(),
             expected: Expectation {
                 done: action.changed,
                 before,
@@ -377,10 +376,10 @@ impl Agent {
 
     /// Compares what was predicted with what is, and has an action taken back that brought nothing.
     fn measure(&mut self, situation: &Situation) {
-        let values = plans::used(situation);
         let now = situation.at;
         let Some(actor) = &self.actor else { return };
         self.watched.retain_mut(|watched| {
+            let values = plans::measured(situation, &watched.steps);
             watched.measured.push(Measured { at: now, values: values.clone() });
             match verify::judge(&watched.expected, &watched.measured, now) {
                 Outcome::Wait => true,
@@ -406,7 +405,7 @@ impl Agent {
         };
         let Some(actor) = &self.actor else { return };
         let bans = self.record.bans(now).unwrap_or_default();
-        let Some(plan) = plans::what_is_left(finding, &bans, &self.restarted, now) else { return };
+        let Some(plan) = plans::what_is_left(finding, &bans, &self.done, now) else { return };
         self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
         if self.plans.len() >= PLANS_AN_HOUR {
             return;

@@ -25,9 +25,14 @@ const LOOKS_APART: Duration = Duration::from_millis(1100);
 const SETTLED_BY: Duration = Duration::from_secs(9);
 /// The slow look at what may have failed ends by then, counted from the question.
 const INSPECTION_UNTIL: Duration = Duration::from_millis(9_000);
+/// Suspects are looked at again after this, so often.
+const LOOKS_CLOSER_APART: Duration = Duration::from_millis(500);
+const LOOKS_CLOSER: usize = 2;
 /// Samples of so long ago tell what is usual.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
+/// Memory that grows is looked at over a day.
+const MEMORY_REMEMBERED: Duration = Duration::from_secs(86_400);
 /// Incidents that are kept out of the usual, the newest first.
 pub(crate) const INCIDENTS_MAX: usize = 1000;
 
@@ -88,10 +93,23 @@ pub(crate) fn remember(watch: &mut Watch, record: &Record, at: Time) {
         from = from.max(kept.learned_to().unwrap_or(from).min(at) - READ_AGAIN);
         watch.set_baseline(kept);
     }
+    remember_memory(watch, record, at);
     let Ok(samples) = record.frames(from, at) else { return };
     for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
         watch.sample(&sample, learn);
+    }
+}
+
+/// Takes what was recorded of the units' memory: whether it grows is seen over hours.
+fn remember_memory(watch: &mut Watch, record: &Record, at: Time) {
+    let Ok((Some(sample), _)) = record.moment(at) else { return };
+    for reading in &sample.readings {
+        let Some(unit) = reading.name.strip_prefix("unit.memory:") else { continue };
+        let Ok(series) = record.vital(&reading.name, at - MEMORY_REMEMBERED, at) else { continue };
+        let seconds = series.points.iter().map(|point| (point.at, point.value));
+        let minutes = series.minutes.iter().map(|minute| (minute.at, minute.mean));
+        watch.unit_memory(unit, minutes.chain(seconds));
     }
 }
 
@@ -121,6 +139,13 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
         flow.look(clock::now());
+        // What a process does between two looks tells whether it works.
+        for _ in 0..LOOKS_CLOSER {
+            std::thread::sleep(LOOKS_CLOSER_APART);
+            if !flow.look_closer(clock::now()) {
+                break;
+            }
+        }
         flow.holdings.settle(clock::now, begun + SETTLED_BY, &mut flow.watch);
         if let Some(inspector) = &mut flow.inspector {
             inspector.finish(&mut flow.watch, begun + INSPECTION_UNTIL);

@@ -83,7 +83,17 @@ pub(crate) fn finding() -> Finding {
                 value: "whois".into(),
                 share: 0.01,
                 r#where: BTreeMap::new(),
-                process: Some(ProcessId { pid: 1066, start_ticks: 360_000 }),
+                process: Some(NamedProcess {
+                    id: ProcessId { pid: 1066, start_ticks: 360_000 },
+                    started: Time::from_secs(AT - 86_400 + 3600),
+                    comm: "whois".into(),
+                    command: "whois 203.0.113.7".into(),
+                    parents: vec![Ancestor {
+                        pid: 1060,
+                        comm: "logwatch.sh".into(),
+                        command: "/bin/bash /usr/local/bin/logwatch.sh".into(),
+                    }],
+                }),
             },
         ],
         evidence: vec![

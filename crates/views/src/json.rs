@@ -6,7 +6,6 @@
 mod scan;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
@@ -24,9 +23,6 @@ pub use scan::scan;
 
 /// The version of every document here.
 const VERSION: u32 = 1;
-
-/// Clock ticks a second in `/proc/PID/stat`: USER_HZ, which is 100 on every architecture that Linux still runs on.
-const TICKS: u64 = 100;
 
 /// A number: whole ones without a decimal point, as people and `jq` expect of a count; what is no number is null.
 #[derive(Clone, Copy)]
@@ -115,7 +111,7 @@ struct CulpritJson<'a> {
     process: Option<ProcessJson<'a>>,
 }
 
-/// A process that is named. What the model does not know yet is null or empty, so that the fields are always there.
+/// A process that is named. What is not known is null or empty, so that the fields are always there.
 #[derive(Serialize)]
 struct ProcessJson<'a> {
     pid: u32,
@@ -124,7 +120,7 @@ struct ProcessJson<'a> {
     comm: &'a str,
     cmdline: Option<&'a str>,
     age_s: Number,
-    parents: Vec<&'a str>,
+    parents: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -248,7 +244,7 @@ pub fn why(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         at: rfc3339(answer.at, tz),
         window: Window { from: rfc3339(answer.from, tz), to: rfc3339(answer.at, tz) },
         verdict: answer.verdict,
-        findings: answer.findings.iter().map(|f| finding(f, answer.host.boot, answer.at, lang, tz)).collect(),
+        findings: answer.findings.iter().map(|f| finding(f, answer.at, lang, tz)).collect(),
         vitals: answer.vitals.iter().map(|v| vital(v, tz)).collect(),
         symptoms: answer.symptoms.iter().map(|s| symptom(s, lang, tz)).collect(),
         usual_s: Number(answer.usual_seconds),
@@ -386,7 +382,7 @@ pub fn incidents(incidents: &[Incident], now: Time, lang: Lang, tz: &TimeZone) -
                 ended: incident.ended.map(|ended| rfc3339(ended, tz)),
                 lasted_s: end.since(incident.since).as_secs(),
                 cause: &incident.cause,
-                findings: incident.findings.iter().map(|f| finding(f, Time::ZERO, end, lang, tz)).collect(),
+                findings: incident.findings.iter().map(|f| finding(f, end, lang, tz)).collect(),
             }
         })
         .collect();
@@ -400,7 +396,7 @@ fn document(value: &impl Serialize) -> String {
     text
 }
 
-fn finding<'a>(finding: &'a Finding, boot: Time, at: Time, lang: Lang, tz: &TimeZone) -> FindingJson<'a> {
+fn finding<'a>(finding: &'a Finding, at: Time, lang: Lang, tz: &TimeZone) -> FindingJson<'a> {
     FindingJson {
         cause: &finding.cause,
         verdict: finding.verdict,
@@ -409,7 +405,7 @@ fn finding<'a>(finding: &'a Finding, boot: Time, at: Time, lang: Lang, tz: &Time
         since: rfc3339(finding.since, tz),
         summary: finding.summary.lang(lang),
         resource: finding.resource.as_ref().map(|resource| self::resource(resource, tz)),
-        culprits: finding.culprits.iter().map(|culprit| self::culprit(culprit, boot, at, tz)).collect(),
+        culprits: finding.culprits.iter().map(|culprit| self::culprit(culprit, at, tz)).collect(),
         evidence: finding.evidence.iter().map(|evidence| self::evidence(evidence, lang)).collect(),
         effects: finding.effects.iter().map(|evidence| self::evidence(evidence, lang)).collect(),
         ruled_out: finding
@@ -433,17 +429,20 @@ fn resource<'a>(resource: &'a ResourceUse, tz: &TimeZone) -> ResourceJson<'a> {
     }
 }
 
-fn culprit<'a>(culprit: &'a Culprit, boot: Time, at: Time, tz: &TimeZone) -> CulpritJson<'a> {
-    let process = culprit.process.map(|process| {
-        let started = boot + Duration::from_millis(process.start_ticks.saturating_mul(1000 / TICKS));
+fn culprit<'a>(culprit: &'a Culprit, at: Time, tz: &TimeZone) -> CulpritJson<'a> {
+    let process = culprit.process.as_ref().map(|process| {
+        let parent = |parent: &toban_model::Ancestor| {
+            let command = if parent.command.is_empty() { &parent.comm } else { &parent.command };
+            format!("{} {command}", parent.pid)
+        };
         ProcessJson {
-            pid: process.pid,
-            start_time: rfc3339(started, tz),
-            start_ticks: process.start_ticks,
-            comm: &culprit.value,
-            cmdline: None,
-            age_s: Number(at.since(started).as_secs() as f64),
-            parents: Vec::new(),
+            pid: process.id.pid,
+            start_time: rfc3339(process.started, tz),
+            start_ticks: process.id.start_ticks,
+            comm: &process.comm,
+            cmdline: Some(process.command.as_str()).filter(|command| !command.is_empty()),
+            age_s: Number(at.since(process.started).as_secs() as f64),
+            parents: process.parents.iter().map(parent).collect(),
         }
     });
     CulpritJson {
@@ -484,6 +483,7 @@ fn plan(plan: &Plan) -> PlanJson<'_> {
             prefixes.iter().map(ToString::to_string).collect()
         }
         Some(Action::Restart(restart)) => vec![restart.service.clone()],
+        Some(Action::StopProcess { process }) => vec![process.pid.to_string()],
         Some(Action::AcceptOnlyFrom { from, .. }) => from.iter().map(ToString::to_string).collect(),
         None => Vec::new(),
     };
@@ -516,6 +516,7 @@ fn step(action: &Action) -> StepJson<'_> {
             supervisor: Some(&restart.supervisor),
             ..step
         },
+        Action::StopProcess { process } => StepJson { pid: Some(process.pid), ..step },
         Action::AcceptOnlyFrom { ports, from, confirm_within_s } => StepJson {
             prefixes: prefixes(from),
             ports: Some(ports),

@@ -438,7 +438,7 @@ impl Page<'_> {
                 None => format!("{label} → ~{to}"),
             });
         }
-        let drops = plan.steps.iter().any(|step| !matches!(step, Action::Restart(_)));
+        let drops = plan.steps.iter().any(|s| !matches!(s, Action::Restart(_) | Action::StopProcess { .. }));
         if drops {
             let (hit, of) = (count(plan.collateral.usual_clients_hit), count(plan.collateral.of));
             parts.push(match (plan.collateral.of, self.lang) {

@@ -269,6 +269,8 @@ pub fn step(action: &Action, lang: Lang) -> String {
         }
         (Action::Restart(restart), Lang::En) => format!("stop and start {}", restart.service),
         (Action::Restart(restart), Lang::Ja) => format!("{} を停止して起動", restart.service),
+        (Action::StopProcess { process }, Lang::En) => format!("stop process {}", process.pid),
+        (Action::StopProcess { process }, Lang::Ja) => format!("プロセス {} を停止", process.pid),
         (Action::AcceptOnlyFrom { ports, from, confirm_within_s }, Lang::En) => format!(
             "accept {} only from {}; reverted unless confirmed within {}",
             on(ports),

@@ -4,6 +4,7 @@ mod bad_edit;
 mod connect_flood;
 mod disk_full;
 mod parts;
+mod runaway_client;
 mod xmlrpc_flood;
 
 use crate::LabError;
@@ -20,8 +21,13 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub static ALL: &[Scenario] =
-    &[connect_flood::SCENARIO, xmlrpc_flood::SCENARIO, disk_full::SCENARIO, bad_edit::SCENARIO];
+pub static ALL: &[Scenario] = &[
+    connect_flood::SCENARIO,
+    xmlrpc_flood::SCENARIO,
+    disk_full::SCENARIO,
+    bad_edit::SCENARIO,
+    runaway_client::SCENARIO,
+];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {
     ALL.iter().find(|scenario| scenario.id == id).ok_or_else(|| {

@@ -10,6 +10,7 @@ mod bad_edit;
 mod connect_flood;
 mod disk_full;
 mod kernel;
+mod processes;
 mod quiet;
 mod stage;
 mod xmlrpc_flood;

@@ -14,12 +14,16 @@ mod hardware_error;
 mod host_hung;
 mod http_flood;
 mod inode_exhaustion;
+mod io_saturation;
 mod load_balancer_bypass;
 mod memory_exhaustion;
+mod memory_leak;
 mod network_loss;
 mod network_saturation;
 mod open_proxy_abuse;
 mod port_exhaustion;
+mod process_pileup;
+mod runaway_process;
 mod service_down;
 mod service_hung;
 mod slow_backend;
@@ -128,6 +132,10 @@ pub static ALL: &[Cause] = &[
     dns_failure::CAUSE,
     hardware_error::CAUSE,
     certificate_expiry::CAUSE,
+    runaway_process::CAUSE,
+    process_pileup::CAUSE,
+    io_saturation::CAUSE,
+    memory_leak::CAUSE,
     host_hung::CAUSE,
 ];
 

@@ -105,6 +105,10 @@ impl Anonymizer {
                     None => self.token("host", text),
                 };
             }
+            // Arguments hold anything, passwords among it.
+            Value::String(text) if key == "command" => {
+                *text = self.text(text.split(' ').next().unwrap_or_default());
+            }
             Value::String(text) => *text = self.text(text),
             Value::Array(list) => list.iter_mut().for_each(|item| self.value(item, key)),
             Value::Object(object) => {

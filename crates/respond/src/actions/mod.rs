@@ -8,6 +8,7 @@ mod accept_only_from;
 mod ban;
 mod end_sockets;
 mod restart;
+mod stop_process;
 
 pub(crate) use accept_only_from::gate;
 
@@ -18,7 +19,8 @@ use crate::ledger::{Ledger, Progress};
 use crate::{Error, Result};
 
 /// Every action, in the order of the reference.
-pub static ALL: &[&Form] = &[&ban::FORM, &end_sockets::FORM, &restart::FORM, &accept_only_from::FORM];
+pub static ALL: &[&Form] =
+    &[&ban::FORM, &end_sockets::FORM, &restart::FORM, &stop_process::FORM, &accept_only_from::FORM];
 
 /// What an action is.
 pub struct Form {
