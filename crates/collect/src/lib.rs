@@ -14,6 +14,8 @@ pub mod history;
 mod kept;
 pub mod kernel;
 pub mod limits;
+pub mod listeners;
+pub mod outbound;
 mod parts;
 pub mod priority;
 mod processes;

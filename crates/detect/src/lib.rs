@@ -12,6 +12,7 @@ mod origin;
 mod resources;
 mod scan;
 mod series;
+mod strangers;
 mod symbols;
 mod tables;
 mod traffic;
@@ -20,9 +21,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toban_model::event::{ErrorLine, KernelWord, Request};
+use toban_model::event::{ErrorLine, KernelWord, Request, ServiceLine};
 use toban_model::{
-    Host, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Host, ListenQueue, Outbound, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind,
+    Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
@@ -31,6 +33,7 @@ pub use scan::{Again, Judgement, Place, Scan, Verdict};
 
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
+use crate::strangers::Doings;
 use crate::traffic::{Past, TrafficWatch};
 
 /// Services with traffic of their own; a host with more vhost logs than this has them summed by service.
@@ -58,6 +61,7 @@ pub struct Watch {
     busy: BTreeMap<String, VecDeque<(Time, bool)>>,
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
+    doings: Doings,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -98,6 +102,7 @@ impl Watch {
             busy: BTreeMap::new(),
             taught: None,
             aside: Arc::new([]),
+            doings: Doings::default(),
         }
     }
 
@@ -128,6 +133,7 @@ impl Watch {
 
     /// Takes one line of a service's access log.
     pub fn request(&mut self, service: &str, request: &Request<'_>) {
+        self.doings.request(service, request);
         if let Some(traffic) = self.traffic_of(service) {
             traffic.request(request);
         }
@@ -162,6 +168,22 @@ impl Watch {
     /// Takes one line of a service's error log. A line without a time of its own counts when it was `read`.
     pub fn error(&mut self, service: &str, read: Time, line: &ErrorLine<'_>) {
         self.errors.line(service, line.time.unwrap_or(read), line);
+        self.doings.error(service, line);
+    }
+
+    /// Takes one line of a service that is no web server. A line without a time of its own counts when it was `read`.
+    pub fn said(&mut self, read: Time, line: &ServiceLine<'_>) {
+        self.doings.said(read, line);
+    }
+
+    /// Takes a look at the listeners' accept queues.
+    pub fn queues(&mut self, at: Time, queues: Vec<ListenQueue>) {
+        self.doings.queues(at, queues);
+    }
+
+    /// Takes a look at the processes that open connections to many others.
+    pub fn outbound(&mut self, at: Time, outbound: Vec<Outbound>) {
+        self.doings.outbound(at, outbound);
     }
 
     /// Takes one word of the kernel, with its true wall-clock time.
@@ -181,6 +203,7 @@ impl Watch {
 
     /// Takes a sample; with `learn` its vitals become part of what is usual.
     pub fn sample(&mut self, sample: &Sample, learn: bool) {
+        self.doings.sample(sample);
         let rates = self.traffic.iter().flat_map(|t| t.rates(sample.at)).collect::<Vec<_>>();
         self.vitals.clear();
         for (name, value) in rates {
@@ -332,9 +355,14 @@ impl Watch {
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
+            strangers: self.doings.close(at, &self.host, &self.origins),
         };
+        if let Some(mail) = &mut situation.strangers.mail {
+            mail.usual = self.baseline.usual(at, "mail.queue").map(|usual| [usual.low, usual.high]);
+        }
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
+        situation.resources.extend(strangers::resources(&situation.strangers, &situation.host));
         situation.symptoms = detectors::symptoms(&situation);
         situation
     }

@@ -14,6 +14,7 @@ mod net;
 mod process;
 mod server;
 mod situation;
+mod strangers;
 mod text;
 mod time;
 mod vital;
@@ -32,6 +33,9 @@ pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
     Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic,
     Via,
+};
+pub use strangers::{
+    Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Refusals, Sender, Strangers,
 };
 pub use text::{Lang, Text};
 pub use time::Time;

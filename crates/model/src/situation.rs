@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, Prefix, ResourceUse, ServerView, Text, Time, Vital};
+use crate::{Host, Prefix, ResourceUse, ServerView, Strangers, Text, Time, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -216,4 +216,7 @@ pub struct Situation {
     pub balancers: Vec<IpAddr>,
     /// How many seconds of usual time are known.
     pub usual_seconds: f64,
+    /// What strangers do beyond holding workers, and what this host does to strangers.
+    #[serde(default)]
+    pub strangers: Strangers,
 }

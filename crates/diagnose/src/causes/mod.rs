@@ -1,13 +1,20 @@
 //! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
+mod aggressive_crawler;
+mod credential_attack;
+mod distributed_credential_attack;
 mod flash_crowd;
 mod http_flood;
 mod load_balancer_bypass;
+mod mail_queue_growth;
 mod memory_exhaustion;
 mod open_proxy_abuse;
+mod outbound_abuse;
+mod scanner;
 mod slow_backend;
 mod slow_clients;
+mod syn_flood;
 mod worker_limit;
 
 use toban_model::{Culprit, CulpritKind, Evidence, Remedy, ResourceUse, Text, Time, Verdict, Where};
@@ -96,6 +103,13 @@ pub static ALL: &[Cause] = &[
     slow_backend::CAUSE,
     worker_limit::CAUSE,
     memory_exhaustion::CAUSE,
+    credential_attack::CAUSE,
+    distributed_credential_attack::CAUSE,
+    syn_flood::CAUSE,
+    scanner::CAUSE,
+    aggressive_crawler::CAUSE,
+    outbound_abuse::CAUSE,
+    mail_queue_growth::CAUSE,
 ];
 
 /// A group's networks as culprits.
