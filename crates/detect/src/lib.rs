@@ -274,9 +274,9 @@ impl Watch {
         self.traffic.iter().filter_map(TrafficWatch::oldest).min()
     }
 
-    /// The newest request that is known of any service.
+    /// The newest request, or line of another service, that is known.
     pub fn history_to(&self) -> Option<Time> {
-        self.traffic.iter().filter_map(TrafficWatch::newest).max()
+        self.traffic.iter().filter_map(TrafficWatch::newest).chain(self.doings.newest()).max()
     }
 
     /// Since when a live server has been full without a pause of ten seconds.

@@ -201,6 +201,16 @@ impl Recent {
         self.note(&told, None, id, line.account);
     }
 
+    /// When the last thing was done that is kept.
+    pub(crate) fn newest(&self) -> Time {
+        self.newest
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Requests of a client to whatever service, in the last half-hours.
     pub(crate) fn asked_by(&self, client: IpAddr) -> u32 {
         let client = bits(canonical(client));
@@ -382,14 +392,11 @@ impl Recent {
             let recent = counted().filter(|step| at.since(step.at) <= span);
             recent.map(|step| u32::from(step.times)).sum::<u32>()
         };
-        let (Some(first), Some(last)) =
-            (counted().map(|step| step.at).next(), counted().map(|step| step.at).last())
-        else {
-            return;
-        };
-        if at.since(last) > NOW {
-            return;
-        }
+        let times: Vec<Time> = counted().map(|step| step.at).collect();
+        let Some(last) = times.last().copied().filter(|last| at.since(*last) <= NOW) else { return };
+        // Since when it goes on without a long pause.
+        let pause = times.windows(2).rposition(|pair| pair[1].since(pair[0]) > SPAN / 2);
+        let first = times[pause.map_or(0, |pause| pause + 1)];
         let (things, thing) = self.thing(counted().copied());
         let clients: Vec<IpAddr> = story.clients.iter().map(|client| address(*client)).collect();
         let name = &self.services[usize::from(story.service)].0;

@@ -82,6 +82,11 @@ impl Doings {
         }
     }
 
+    /// The newest deed.
+    pub(crate) fn newest(&self) -> Option<Time> {
+        Some(self.recent.newest()).filter(|newest| *newest > Time::ZERO)
+    }
+
     pub(crate) fn sample(&mut self, sample: &Sample) {
         let queued: Vec<f64> =
             sample.readings.iter().filter(|r| &*r.name == "mail.queue").map(|r| r.value).collect();

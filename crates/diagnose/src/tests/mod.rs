@@ -1,5 +1,7 @@
 //! Situations made of numbers, each with the one answer that is right; the look-alikes beside each other.
 
+mod strangers;
+
 use std::net::IpAddr;
 
 use toban_model::{
