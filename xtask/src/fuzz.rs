@@ -71,6 +71,7 @@ const MEMORY_MIB: u32 = 1024;
 /// How many inputs each target is fed as a test: some seconds' worth.
 const TEST_INPUTS: &[(&str, u64)] = &[
     ("archives", 3000),
+    ("cases", 4000),
     ("compile", 15_000),
     ("detect", 300),
     ("forgery", 50_000),

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod eval;
 mod fuzz;
 mod lab;
 mod steps;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Args),
     /// How fast toban reads logs and how right it is, beside its peers, on input made from a seed
     Bench(bench::Args),
+    /// How often the right cause is named, on recorded cases and on variants of them drawn from a seed
+    Eval(eval::Args),
     /// Feed the log engine what strangers could feed it, and see that it keeps its promises
     Fuzz(fuzz::Args),
     /// Real incidents on real software, in namespaces of their own
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check => Ok(check::run()),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Eval(args) => eval::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Lab(args) => lab::run(args),
     };

@@ -23,6 +23,7 @@ pub mod procfs;
 mod root;
 pub mod scoreboard;
 pub mod servers;
+pub mod shutdown;
 pub mod sockets;
 mod sums;
 pub mod tail;

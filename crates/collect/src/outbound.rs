@@ -3,24 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use toban_model::{Outbound, ReadingKind, Sample, TcpState, is_private};
+use toban_model::{Outbound, TcpState, is_private};
 
 use crate::Root;
 use crate::procfs::{self, FdTarget, Process};
 use crate::sockets::{self, Filter, States};
 
-/// Fewer connections on their way are everyday's business.
-const OPENING_MIN: f64 = 20.0;
+/// With fewer connections on their way (SYN_SENT) it is not worth to read all processes' open files.
+pub const OPENING_MIN: f64 = 20.0;
 /// Fewer others than this are a program with some servers.
 const PEERS_MIN: usize = 20;
 const TOLD_MAX: usize = 8;
 const COMMAND_BYTES: usize = 256;
-
-/// Whether so much is being opened that [`look`] is worth the reading of all processes' open files.
-pub fn is_worth_a_look(sample: &Sample) -> bool {
-    let opening = |r: &&toban_model::Reading| &*r.name == "tcp.syn_sent" && r.kind == ReadingKind::Gauge;
-    sample.readings.iter().find(opening).is_some_and(|reading| reading.value >= OPENING_MIN)
-}
 
 /// The processes that are opening connections to many public addresses at one port, the busiest first. What cannot be
 /// read is left out.

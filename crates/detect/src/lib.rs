@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use toban_model::event::{ErrorLine, KernelWord, Request, ServiceLine};
 use toban_model::{
-    Host, ListenQueue, Outbound, Prefix, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind,
-    Situation, Time, Vital,
+    Host, ListenQueue, Outage, Outbound, Prefix, Reading, ReadingKind, Sample, ServerView, Service,
+    ServiceKind, Situation, Time, Vital,
 };
 
 pub use baseline::Baseline;
@@ -62,6 +62,7 @@ pub struct Watch {
     taught: Option<Time>,
     aside: Arc<[(Time, Time)]>,
     doings: Doings,
+    outage: Option<Outage>,
 }
 
 /// What is read of the past of one service's traffic beside a [`Watch`], on another thread.
@@ -103,7 +104,13 @@ impl Watch {
             taught: None,
             aside: Arc::new([]),
             doings: Doings::default(),
+            outage: None,
         }
+    }
+
+    /// Takes what is known of the host's last outage.
+    pub fn set_outage(&mut self, outage: Option<Outage>) {
+        self.outage = outage;
     }
 
     /// The host as it was found last.
@@ -179,6 +186,11 @@ impl Watch {
     /// Takes a look at the listeners' accept queues.
     pub fn queues(&mut self, at: Time, queues: Vec<ListenQueue>) {
         self.doings.queues(at, queues);
+    }
+
+    /// A vital's number in the last sample.
+    pub fn vital(&self, name: &str) -> Option<f64> {
+        self.vitals.get(name).map(|(value, _)| *value)
     }
 
     /// Takes a look at the processes that open connections to many others.
@@ -356,6 +368,7 @@ impl Watch {
             balancers,
             usual_seconds,
             strangers: self.doings.close(at, &self.host, &self.origins),
+            outage: self.outage.clone(),
         };
         if let Some(mail) = &mut situation.strangers.mail {
             mail.usual = self.baseline.usual(at, "mail.queue").map(|usual| [usual.low, usual.high]);

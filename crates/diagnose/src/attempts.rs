@@ -162,9 +162,10 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
     for attempt in all {
         let share = f64::from(attempt.in_ten_minutes) / total;
         let mut r#where = Where::from([("service".to_owned(), attempt.service.clone())]);
-        if let Some(thing) = &attempt.thing {
-            let key = if thing.starts_with('/') { "path" } else { "account" };
-            r#where.insert(key.into(), tell::clean(thing).into_owned());
+        for (key, value) in [("path", &attempt.path), ("account", &attempt.account)] {
+            if let Some(value) = value {
+                r#where.insert(key.into(), tell::clean(value).into_owned());
+            }
         }
         let culprit = |kind, value: String, share: f64| Culprit {
             kind,
@@ -181,10 +182,10 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
                 let inside = attempt.clients.iter().filter(|c| same_family_contains(network, **c)).count();
                 out.push(culprit(CulpritKind::Prefix, network.to_string(), share * inside as f64 / clients));
             }
-            let (kind, value) = match &attempt.thing {
-                Some(thing) if thing.starts_with('/') => (CulpritKind::Path, thing.clone()),
-                Some(thing) => (CulpritKind::Account, thing.clone()),
-                None => (CulpritKind::Unit, attempt.service.clone()),
+            let (kind, value) = match (&attempt.path, &attempt.account) {
+                (Some(path), _) => (CulpritKind::Path, path.clone()),
+                (None, Some(account)) => (CulpritKind::Account, account.clone()),
+                (None, None) => (CulpritKind::Unit, attempt.service.clone()),
             };
             out.push(culprit(kind, value, share));
             continue;
@@ -229,7 +230,7 @@ fn summary(all: &[&Attempts], words: &Words, resource: Option<&ResourceUse>) -> 
     for attempt in all.iter().take(NAMED_MAX) {
         let (who, service) = (who(attempt), tell::clean(&attempt.service));
         let (count, minute, things) = (attempt.in_ten_minutes, attempt.in_a_minute, attempt.things);
-        let thing = attempt.thing.as_deref().map(tell::clean);
+        let thing = attempt.path.as_deref().or(attempt.account.as_deref()).map(tell::clean);
         let (about_en, about_ja) = match (&thing, things) {
             (Some(thing), _) => (format!(", at {thing}"), format!("(対象: {thing})")),
             (None, 2..) => (format!(", of {things} names"), format!("({things} 種類の名前)")),
@@ -263,8 +264,7 @@ fn summary(all: &[&Attempts], words: &Words, resource: Option<&ResourceUse>) -> 
 
 fn evidence(attempt: &Attempts, words: &Words) -> Vec<Evidence> {
     let service = tell::clean(&attempt.service).into_owned();
-    let source =
-        if attempt.thing.as_ref().is_some_and(|thing| thing.starts_with('/')) { "access_log" } else { "log" };
+    let source = if attempt.path.is_some() { "access_log" } else { "log" };
     let all = attempt.all;
     let against = |usual: Option<f64>| {
         usual.map_or((String::new(), String::new()), |usual| {

@@ -105,6 +105,7 @@ pub fn gather(kept: &mut Vec<Finding>, seen: &[Finding]) {
         }
     }
     crate::in_order(kept);
+    crate::number_remedies(kept);
 }
 
 /// Page views are worse when they are fewer, everything else when it is more.

@@ -52,6 +52,7 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
         })
         .collect();
     in_order(&mut findings);
+    number_remedies(&mut findings);
     let gravest = findings.iter().map(|finding| finding.verdict).max().unwrap_or_default();
     let symptoms = situation.symptoms.iter().map(|symptom| match symptom.kind {
         // Memory is short only as long as the kernel kills for it: `is_incident` looks at when.
@@ -72,6 +73,13 @@ fn in_order(findings: &mut [Finding]) {
             .then(b.confidence.total_cmp(&a.confidence))
             .then_with(|| a.cause.cmp(&b.cause))
     });
+}
+
+/// From 1 over the whole answer, so that each can be asked for by its number.
+fn number_remedies(findings: &mut [Finding]) {
+    for (id, remedy) in (1..).zip(findings.iter_mut().flat_map(|finding| &mut finding.remedies)) {
+        remedy.id = id;
+    }
 }
 
 /// The cause's look-alikes that said why they are not the one.

@@ -40,9 +40,6 @@ pub(crate) fn finding(
         finding.evidence.extend(error_evidence(picture));
         finding.effects = effects_of(picture);
     }
-    for (id, remedy) in (1..).zip(&mut finding.remedies) {
-        remedy.id = id;
-    }
     finding
 }
 

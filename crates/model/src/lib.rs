@@ -11,6 +11,7 @@ mod finding;
 mod host;
 mod name;
 mod net;
+mod outage;
 mod process;
 mod server;
 mod situation;
@@ -28,11 +29,12 @@ pub use finding::{
 pub use host::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
 pub use name::Name;
 pub use net::{Prefix, canonical, is_private, prefix_of, same_family_contains};
+pub use outage::Outage;
 pub use process::{ProcessUse, Processes, SocketCount, Span, Texts};
 pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
-    Client, ErrorClass, Holder, KernelNews, OomKill, Rate, Side, Situation, Symptom, SymptomKind, Traffic,
-    Via,
+    Client, ErrorClass, Holder, KernelNews, Look, OomKill, Rate, Side, Situation, Symptom, SymptomKind,
+    Traffic, Via,
 };
 pub use strangers::{
     Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Refusals, Sender, Strangers,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, Prefix, ResourceUse, ServerView, Strangers, Text, Time, Vital};
+use crate::{Finding, Host, Outage, Prefix, ResourceUse, ServerView, Strangers, Text, Time, Verdict, Vital};
 
 /// How a request came to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -189,8 +189,20 @@ pub struct Symptom {
     pub since: Time,
 }
 
+/// One closed window, and what it was judged to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// What was seen.
+    pub situation: Situation,
+    /// What it was found to be, in one word.
+    pub verdict: Verdict,
+    /// The causes.
+    pub findings: Vec<Finding>,
+}
+
 /// Everything about one host in one window; the only input of a judgement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Situation {
     /// The moment that is judged.
     pub at: Time,
@@ -219,4 +231,6 @@ pub struct Situation {
     /// What strangers do beyond holding workers, and what this host does to strangers.
     #[serde(default)]
     pub strangers: Strangers,
+    /// When the host was gone, if that was not long ago.
+    pub outage: Option<Outage>,
 }

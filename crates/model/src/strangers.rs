@@ -46,8 +46,10 @@ pub struct Attempts {
     pub in_a_minute: u32,
     /// Different accounts or paths that were tried, as far as the log says.
     pub things: u32,
-    /// The account or the path that nearly all were about. A stranger's text.
-    pub thing: Option<String>,
+    /// The account or the path that nearly all were about. Strangers' texts.
+    pub account: Option<String>,
+    /// See there.
+    pub path: Option<String>,
     /// Since when, within the last hour.
     pub first: Time,
     /// The last offence.

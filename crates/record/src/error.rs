@@ -68,6 +68,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// A file that was given as a case is none, or not a whole one.
+    #[error("{}: not a readable case: {detail}", path.display())]
+    Case {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// There is no such action.
     #[error("no action {} in the record", .0.0)]
     NoAction(ActionId),

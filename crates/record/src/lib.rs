@@ -5,8 +5,10 @@
 //! commands. An action is written and on the disk before it is done (`synchronous=FULL`), so after a crash the record
 //! knows at least as much as was done. The record never knows who reads it, and reads no clock: time comes in.
 
+pub mod case;
 mod error;
 pub mod frames;
+mod looks;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use toban_model::{
     Time,
 };
 
+pub use case::Case;
 pub use error::Error;
 pub use frames::{Cursor, Frames, Limits, Losses, Series};
 

@@ -9,7 +9,8 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x746f_6261;
 
 /// Step n brings layout n to n + 1.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE incident (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         since INTEGER NOT NULL,
@@ -48,7 +49,18 @@ const STEPS: &[&str] = &["
     CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
     CREATE TABLE allowed (prefix TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- What was seen at some moments of an incident: a look, JSON in a zstd frame.
+    CREATE TABLE look (
+        incident INTEGER NOT NULL REFERENCES incident (id),
+        at INTEGER NOT NULL,
+        look BLOB NOT NULL,
+        PRIMARY KEY (incident, at)
+    ) STRICT;
+    CREATE INDEX look_at ON look (at);
+",
+];
 
 /// The newest layout known here.
 pub(crate) const KNOWN: u32 = STEPS.len() as u32;

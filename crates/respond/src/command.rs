@@ -21,13 +21,29 @@ const OUTPUT_ROOM: u64 = 64 * 1024;
 /// How often a running program is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Gives what it runs a score of its own (util-linux).
+const CHOOM: &str = "/usr/bin/choom";
+
 /// A command, ready to run.
 pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
+    let mut command = if is_shielded() {
+        // A service that is started by it would inherit that, and be the last to be ended when memory is out.
+        let mut command = Command::new(CHOOM);
+        command.args(["-n", "0", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
     // A group of its own, so that it can be ended with its children.
     command.process_group(0);
     command
+}
+
+/// Whether the kernel spares this process when memory is out (proc_pid_oom_score_adj(5)), and children can do without.
+fn is_shielded() -> bool {
+    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    score.trim_start().starts_with('-') && std::path::Path::new(CHOOM).exists()
 }
 
 /// Runs it to its end and returns its output; an exit code other than 0 is an error.

@@ -195,6 +195,30 @@ fn its_own_command_line() {
     assert_eq!(fields[3].parse::<u32>().unwrap(), pid, "it leads its own session");
 }
 
+/// The agent asks to be ended last when memory is out; a service that it restarts must not inherit that.
+#[test]
+fn a_restarted_service_is_not_spared_when_memory_is_out() {
+    if std::fs::write("/proc/self/oom_score_adj", "-7").is_err() {
+        eprintln!("SKIPPED: oom_score_adj cannot be lowered here");
+        return;
+    }
+    let server = Server::new();
+    let old = server.start();
+    let initd = Supervisor::Initd(server.path().join("init"));
+    let score = || {
+        let path = format!("/proc/{}/oom_score_adj", server.master().pid);
+        std::fs::read_to_string(path).unwrap().trim().to_owned()
+    };
+    for supervisor in [Supervisor::CommandLine, initd] {
+        assert_eq!(
+            carry_out(&Restart { master: server.master(), supervisor, ..old.clone() }).state,
+            ActionState::Done
+        );
+        server.wait();
+        assert_eq!(score(), "0");
+    }
+}
+
 #[test]
 fn another_process_with_its_number_is_left_alone() {
     let server = Server::new();

@@ -214,6 +214,31 @@ pub(crate) enum Command {
   toban incidents
   toban incidents --json")]
     Incidents(Json),
+    /// An incident as one file
+    ///
+    /// It holds what was seen, every second's sample and what the logs said, and can be judged again elsewhere:
+    /// see `toban replay`.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  toban case export 7 -o night.case"
+    )]
+    Case(Case),
+    /// Judge a case again
+    ///
+    /// The same version gives the same finding, byte for byte; where this one judges otherwise than the one that
+    /// recorded it, that is said on stderr. Exit status 1 means that there is a finding.
+    #[command(after_help = "Examples:
+  toban replay night.case
+  toban replay night.case --json --lang ja")]
+    Replay {
+        /// What `toban case export` wrote
+        #[arg(value_name = "CASE", value_hint = ValueHint::FilePath)]
+        case: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Validate the configuration
     ///
     /// Every mistake is shown with file, line and column and what would be right. Exit status 2 means that there is
@@ -299,6 +324,31 @@ pub(crate) struct Why {
     /// Ask again every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), conflicts_with = "json")]
     pub(crate) watch: Option<u64>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Case {
+    /// Write an incident into one file: samples, looks, actions, and what the logs said
+    ///
+    /// With --anonymize addresses, host names, mail addresses, accounts, and what is private in paths and command lines
+    /// are replaced, everywhere by the same; networks stay together.
+    #[command(after_help = "Examples:
+  toban case export 7 -o night.case
+  toban case export 7 --anonymize -o night.case  # to be sent to others")]
+    Export(Export),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Export {
+    /// The incident's number in `toban incidents`
+    #[arg(value_name = "ID")]
+    pub(crate) id: i64,
+    /// Without the people in it
+    #[arg(long)]
+    pub(crate) anonymize: bool,
+    /// Where to; it must not exist
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

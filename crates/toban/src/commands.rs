@@ -32,7 +32,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 const SNIFFED_LINES: usize = 200;
 
 /// The record of a command that only reads; an empty one where no agent ever ran.
-fn reading(asked: &Asked<'_>) -> anyhow::Result<Arc<Record>> {
+pub(crate) fn reading(asked: &Asked<'_>) -> anyhow::Result<Arc<Record>> {
     let found = Record::open_existing(asked.state).context("could not read the record")?;
     Ok(Arc::new(match found {
         Some(record) => record,
@@ -252,7 +252,7 @@ fn measure(
         std::thread::sleep(MEASURE_EVERY);
         let present = clock::now();
         flow.follow(present);
-        flow.look(present, false);
+        flow.look(present);
         let values = plans::used(&flow.close(present, true));
         measured.push(Measured { at: present, values: values.clone() });
         let outcome = verify::judge(&expected, &measured, present);

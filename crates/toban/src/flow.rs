@@ -16,7 +16,7 @@ use toban_collect::tail::{LogId, Position, Start, Tailer};
 use toban_collect::{Root, Sampler, discover, history, listeners, outbound, servers};
 use toban_detect::{Part, Watch};
 use toban_model::event::{Event, KernelWord};
-use toban_model::{Host, LogDialect, LogRole, LogSource, Sample, Situation, Text, Time};
+use toban_model::{Host, LogDialect, LogRole, LogSource, Reading, Situation, Text, Time};
 use toban_parse::{Clock, Format, sniff};
 
 use crate::cli::LogArg;
@@ -111,7 +111,8 @@ pub(crate) struct Flow {
     configured: Vec<LogSource>,
     kernel_path: Option<PathBuf>,
     pub(crate) watch: Watch,
-    sampler: Sampler,
+    /// Of a host that nobody samples for this one.
+    sampler: Option<Sampler>,
     views: ViewState,
     readers: Vec<Reader>,
     tailer: Tailer,
@@ -193,7 +194,7 @@ impl Flow {
             configured: Vec::new(),
             kernel_path: None,
             watch: Watch::new(host, config.proxy.trusted.clone()),
-            sampler: Sampler::new(root.clone()),
+            sampler: None,
             views: ViewState::new(),
             readers: Vec::new(),
             tailer: Tailer::new(root.clone()),
@@ -207,7 +208,7 @@ impl Flow {
     }
 
     /// The logs that are to be read on this host, each once, with the service that they belong to.
-    fn sources(&self) -> Vec<(String, LogSource)> {
+    pub(crate) fn sources(&self) -> Vec<(String, LogSource)> {
         let host = self.watch.host();
         let mut all: Vec<(String, LogSource)> = Vec::new();
         let found = host.services.iter().flat_map(|s| s.logs.iter().map(|l| (s.id.clone(), l.clone())));
@@ -503,26 +504,32 @@ impl Flow {
         self.follow_kernel(now);
     }
 
-    /// Looks at the host's vitals and servers. `learn` says that this is usual time. Returns what is to be recorded.
-    pub(crate) fn look(&mut self, now: Time, learn: bool) -> Sample {
+    /// Looks at the host's vitals and servers.
+    pub(crate) fn look(&mut self, now: Time) {
+        self.look_at_servers(now);
+        let mut sample = Sampler::empty();
+        let root = &self.root;
+        self.sampler.get_or_insert_with(|| Sampler::new(root.clone())).sample(now, &mut sample);
+        sample.readings.extend(self.watch.server_readings());
+        self.watch.sample(&sample, false);
+    }
+
+    /// Looks at the servers alone; returns what they say of themselves.
+    pub(crate) fn look_at_servers(&mut self, now: Time) -> Vec<Reading> {
         let services: Vec<_> = Watch::viewable(self.watch.host()).cloned().collect();
         for service in &services {
             let view = servers::view(&self.root, service, now, &mut self.views);
             self.watch.view(view);
         }
-        let mut sample = Sampler::empty();
-        self.sampler.sample(now, &mut sample);
         if self.root.is_live() {
             if let Ok(queues) = listeners::queues(&self.root) {
                 self.watch.queues(now, queues);
             }
-            if outbound::is_worth_a_look(&sample) {
+            if self.watch.vital("tcp.syn_sent").is_some_and(|opening| opening >= outbound::OPENING_MIN) {
                 self.watch.outbound(now, outbound::look(&self.root));
             }
         }
-        sample.readings.extend(self.watch.server_readings());
-        self.watch.sample(&sample, learn);
-        sample
+        self.watch.server_readings()
     }
 
     /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.
@@ -589,7 +596,7 @@ fn share(deadline: Instant, logs: usize) -> Instant {
 }
 
 /// When a line was written, if it tells.
-fn time_of(format: &mut Format, line: &[u8]) -> Option<Time> {
+pub(crate) fn time_of(format: &mut Format, line: &[u8]) -> Option<Time> {
     match format.parse(line)? {
         Event::Request(request) => Some(request.time),
         Event::Error(error) => error.time,

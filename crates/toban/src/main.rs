@@ -1,6 +1,7 @@
 //! `toban`: command line, configuration, wiring. What deserves a unit test lives in another crate.
 
 mod actor;
+mod case;
 mod cli;
 mod clock;
 mod commands;
@@ -9,7 +10,9 @@ mod flow;
 mod ledger;
 mod meter;
 mod out;
+mod outage;
 mod plans;
+mod recorder;
 mod run;
 mod scan;
 mod why;
@@ -60,6 +63,8 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Bans(json) => commands::bans(&asked, json.json),
         Command::Allow { prefix } => commands::allow(&asked, *prefix),
         Command::Incidents(json) => commands::incidents(&asked, json.json),
+        Command::Case(cli::Case::Export(export)) => case::export(&asked, export),
+        Command::Replay { case, json } => case::replay(&asked, case, *json),
         Command::Check(check) => {
             print_all(&if check.defaults {
                 config::DEFAULT.to_owned()

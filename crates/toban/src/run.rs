@@ -11,17 +11,18 @@ use jiff::tz::TimeZone;
 use toban_collect::Root;
 use toban_diagnose::{Course, Diagnosis, Turn, diagnose, gather};
 use toban_model::{
-    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Mode, Situation, Text, Time,
-    Verdict,
+    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Look, Mode, Sample, Situation,
+    Text, Time, Verdict,
 };
-use toban_record::{Frames, Limits, Record};
+use toban_record::{Limits, Record};
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
 
 use crate::actor::{ActorThread, Order, Report};
 use crate::config::Config;
 use crate::flow::Flow;
 use crate::out::{self, eprint_all, print_all};
-use crate::{clock, plans, why};
+use crate::recorder::Recorder;
+use crate::{clock, outage, plans, why};
 
 /// The host is looked at anew this often, and right after a restart.
 const REDISCOVER_EVERY: Duration = Duration::from_secs(10);
@@ -35,6 +36,15 @@ const KEEP_EVERY: Duration = Duration::from_secs(5);
 const KEEP_USUAL_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Reading what is on disk before the first look.
 const HISTORY_FOR: Duration = Duration::from_secs(8);
+
+/// A signal is heard so soon.
+const HEARS_WITHIN: Duration = Duration::from_millis(200);
+/// Looks follow on samples, which come on the second; where none comes for so long, on the clock.
+const EARLY: Duration = Duration::from_millis(400);
+const LATE: Duration = Duration::from_millis(500);
+
+/// The second look at an incident is kept after so long, each further one after twice the time.
+const FIRST_LOOKS: Duration = Duration::from_secs(2);
 
 /// What the agent runs with.
 pub(crate) struct Settings {
@@ -55,12 +65,14 @@ struct Watched {
 struct Agent {
     settings: Settings,
     record: Arc<Record>,
-    frames: Option<Frames>,
-    /// The disk did not take the last sample.
-    unkept: bool,
+    recorder: Recorder,
+    /// Came since the last look.
+    samples: Vec<Sample>,
     flow: Flow,
     course: Course,
     incident: Option<Incident>,
+    /// Looks at it that were kept.
+    looks: u32,
     kept: Time,
     kept_usual: Time,
     actor: Option<ActorThread>,
@@ -80,37 +92,33 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let mut agent = Agent::start(settings)?;
     let interval = agent.settings.config.agent.interval;
-    let mut next = Instant::now();
     let mut rediscovered = Instant::now();
+    agent.tick();
+    let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let late = Instant::now().saturating_duration_since(next);
-        agent.tick(late);
+        // The logs are read once a look: to wake for each line that a busy site writes would cost more than the
+        // second that it brings.
+        let sample = agent.recorder.next(HEARS_WITHIN);
+        let due = looked.elapsed() + EARLY >= interval && sample.is_some();
+        agent.samples.extend(sample);
+        if !due && looked.elapsed() < interval + LATE {
+            continue;
+        }
+        looked = Instant::now();
+        agent.tick();
         if rediscovered.elapsed() >= REDISCOVER_EVERY {
             agent.flow.rediscover();
             rediscovered = Instant::now();
-        }
-        next += interval;
-        if next < Instant::now() {
-            // Too late for this one: a reading is taken now and then, never a burst of them.
-            next = Instant::now() + interval;
-        }
-        // In slices, so that a signal is heard. The logs are read once a look: to wake for each line that a busy
-        // site writes would cost more than the second that it brings.
-        while let Some(left) = next.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            std::thread::sleep(left.min(Duration::from_millis(200)));
         }
     }
     agent.say(&Text::fixed(
         "stopped; bans stay in force until their time",
         "停止しました。遮断は期限まで有効です",
     ));
-    if let Some(frames) = &mut agent.frames {
-        let _ = frames.flush();
-    }
     agent.keep_usual(clock::now());
+    if let Err(error) = outage::stopped(&agent.record, clock::now()) {
+        agent.warn(&format!("that it was stopped in order is not kept: {error}"));
+    }
     if let Some(actor) = agent.actor.take() {
         actor.stop();
     }
@@ -122,20 +130,20 @@ impl Agent {
         let record = Arc::new(Record::open(&settings.state).context("could not open the record")?);
         let now = clock::now();
         let mut flow = Flow::host(Root::host(), &settings.config, settings.zone.clone(), now, None);
-        why::remember(&mut flow, &record, now);
+        why::remember(&mut flow.watch, &record, now);
+        let outage = outage::look(&record, flow.watch.host(), now);
+        flow.watch.set_outage(outage);
         flow.read_history(Instant::now() + HISTORY_FOR);
-        let frames = record.frames_dir().map(|dir| {
-            Frames::open(
-                &dir,
-                Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() },
-            )
-        });
+        // After the logs' past was read: what is locked in memory then is what it is in the long run.
+        let limits = Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() };
+        let recorder = Recorder::start(Root::host(), record.frames_dir(), limits)?;
         let incident = record.open_incident_now()?;
         let mut agent = Agent {
             course: incident.as_ref().map_or_else(Course::default, |_| Course::resumed(now)),
             incident,
-            frames: None,
-            unkept: false,
+            looks: 0,
+            recorder,
+            samples: Vec::new(),
             flow,
             kept: Time::ZERO,
             kept_usual: now,
@@ -148,11 +156,6 @@ impl Agent {
             settings,
             record,
         };
-        match frames {
-            Some(Ok(frames)) => agent.frames = Some(frames),
-            Some(Err(error)) => agent.warn(&format!("no samples are kept: {error}")),
-            None => {}
-        }
         if let Some(aside) = agent.record.set_aside() {
             let aside = aside.display().to_string();
             agent.say(&Text::new(
@@ -194,21 +197,17 @@ impl Agent {
         }
     }
 
-    fn tick(&mut self, late: Duration) {
+    fn tick(&mut self) {
         let now = clock::now();
-        self.flow.follow(now);
-        let mut sample = self.flow.look(now, !self.course.is_open());
-        sample.late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
-        if let Some(frames) = &mut self.frames {
-            let outcome = frames.append(&sample);
-            let dropped = frames.dropped();
-            match &outcome {
-                Err(error) if !self.unkept => self.warn(&format!("samples wait for the disk: {error}")),
-                Ok(()) if self.unkept => self.warn(&format!("samples are kept again; {dropped} were lost")),
-                _ => {}
-            }
-            self.unkept = outcome.is_err();
+        for trouble in self.recorder.troubles() {
+            self.warn(trouble.lang(self.settings.lang));
         }
+        self.flow.follow(now);
+        // Of an incident nothing is learned.
+        let learn = !self.course.is_open();
+        self.samples.drain(..).for_each(|sample| self.flow.watch.sample(&sample, learn));
+        let said = self.flow.look_at_servers(now);
+        self.recorder.put_servers(said);
         if now.since(self.kept_usual) >= KEEP_USUAL_EVERY {
             self.keep_usual(now);
         }
@@ -228,7 +227,11 @@ impl Agent {
             Turn::Opens => {
                 let since = diagnosis.findings.first().map_or(now, |f| f.since);
                 match self.record.open_incident(since, now, &diagnosis.findings) {
-                    Ok(incident) => self.incident = Some(incident),
+                    Ok(incident) => {
+                        self.looks = 0;
+                        self.keep_look(incident.id, situation, diagnosis);
+                        self.incident = Some(incident);
+                    }
                     Err(error) => self.warn(&format!("the incident is not recorded: {error}")),
                 }
                 self.set_aside();
@@ -249,6 +252,7 @@ impl Agent {
                     findings.iter().flat_map(|f| &f.culprits).map(|c| c.value.clone()).collect::<Vec<_>>()
                 };
                 let changed = named(&before) != named(&incident.findings);
+                let (id, opened) = (incident.id, incident.opened);
                 if changed || (before != incident.findings && now.since(self.kept) >= KEEP_EVERY) {
                     incident.cause = incident.findings.first().map(|f| f.cause.clone()).unwrap_or_default();
                     self.kept = now;
@@ -256,6 +260,10 @@ impl Agent {
                     if let Err(error) = written {
                         self.warn(&format!("the incident is not recorded: {error}"));
                     }
+                }
+                // Ever further apart, so that a long incident has looks from its beginning and from its end.
+                if changed || now.since(opened) >= FIRST_LOOKS * 2u32.saturating_pow(self.looks.min(20)) {
+                    self.keep_look(id, situation, diagnosis);
                 }
             }
             Turn::Ends => {
@@ -275,10 +283,23 @@ impl Agent {
         }
     }
 
+    /// Keeps what is seen now, so that it can be judged again.
+    fn keep_look(&mut self, id: IncidentId, situation: &Situation, diagnosis: &Diagnosis) {
+        let look = Look {
+            situation: situation.clone(),
+            verdict: diagnosis.verdict,
+            findings: diagnosis.findings.clone(),
+        };
+        self.looks += 1;
+        if let Err(error) = self.record.put_look(id, &look) {
+            self.warn(&format!("what is seen now is not recorded: {error}"));
+        }
+    }
+
     /// What happens in an incident is not usual, also when it is over.
     fn set_aside(&mut self) {
         match self.record.incidents(why::INCIDENTS_MAX) {
-            Ok(incidents) => why::set_aside(&mut self.flow, &incidents),
+            Ok(incidents) => why::set_aside(&mut self.flow.watch, &incidents),
             Err(error) => self.warn(&format!("the usual is not kept clear of the incident: {error}")),
         }
     }

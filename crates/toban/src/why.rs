@@ -1,22 +1,21 @@
 //! `toban why` and `toban status`: look, compare with the usual, judge, and say it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use toban_collect::Root;
-use toban_detect::Baseline;
+use toban_detect::{Baseline, Watch};
 use toban_diagnose::{Diagnosis, diagnose};
 use toban_model::{Incident, Lang, Situation, Text, Time, Verdict};
 use toban_record::Record;
 use toban_views::Answer;
 
 use crate::cli::{Colour, Exit, Why};
-use crate::clock;
 use crate::config::Config;
 use crate::flow::Flow;
 use crate::out::{print_all, style};
+use crate::{clock, outage};
 
 /// The answer comes within ten seconds; so much of them may go into reading history.
 const HISTORY_FOR: Duration = Duration::from_secs(6);
@@ -41,10 +40,9 @@ pub(crate) struct Asked<'a> {
 const AFTERMATH: Duration = Duration::from_secs(60);
 
 /// Tells the watch which times were incidents; one that is still open goes on.
-pub(crate) fn set_aside(flow: &mut Flow, incidents: &[Incident]) {
+pub(crate) fn set_aside(watch: &mut Watch, incidents: &[Incident]) {
     const ON: Time = Time::from_micros(i64::MAX);
-    flow.watch
-        .set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
+    watch.set_aside(incidents.iter().map(|i| (i.since, i.ended.map_or(ON, |e| e + AFTERMATH))).collect());
 }
 
 /// Where the record keeps what is usual.
@@ -59,23 +57,23 @@ pub(crate) fn keep(flow: &Flow, record: &Record) -> Result<(), toban_record::Err
 
 /// Takes what was kept of the usual, and the samples recorded since, up to `at`; those of incidents are not usual.
 /// Where nothing was kept, or `at` is long before it, all samples of a week are read.
-pub(crate) fn remember(flow: &mut Flow, record: &Arc<Record>, at: Time) {
+pub(crate) fn remember(watch: &mut Watch, record: &Record, at: Time) {
     let incidents = record.incidents(INCIDENTS_MAX).unwrap_or_default();
-    set_aside(flow, &incidents);
+    set_aside(watch, &incidents);
     let in_incident =
         |t: Time| incidents.iter().any(|i| t >= i.since && t <= i.ended.unwrap_or(at) + AFTERMATH);
     let kept = record.state(BASELINE).ok().flatten();
-    let cores = flow.watch.host().cores;
+    let cores = watch.host().cores;
     let kept = kept.and_then(|bytes| Baseline::from_bytes(&bytes, cores)).and_then(|kept| kept.as_of(at));
     let mut from = at - REMEMBERED;
     if let Some(kept) = kept {
         from = from.max(kept.learned_to().unwrap_or(from).min(at) - READ_AGAIN);
-        flow.watch.set_baseline(kept);
+        watch.set_baseline(kept);
     }
     let Ok(samples) = record.frames(from, at) else { return };
     for sample in samples.readings_only().flatten() {
         let learn = !in_incident(sample.at);
-        flow.watch.sample(&sample, learn);
+        watch.sample(&sample, learn);
     }
 }
 
@@ -94,15 +92,17 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
     let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), None);
     if live {
         if let Ok(Some(record)) = Record::open_existing(asked.state) {
-            remember(&mut flow, &Arc::new(record), clock::now());
+            remember(&mut flow.watch, &record, clock::now());
+            let outage = outage::look(&record, flow.watch.host(), clock::now());
+            flow.watch.set_outage(outage);
         }
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
     }
     flow.read_history(begun + HISTORY_FOR);
     if live {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
-        flow.look(clock::now(), false);
+        flow.look(clock::now());
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)
@@ -118,7 +118,7 @@ pub(crate) fn opened(asked: &Asked<'_>) -> Flow {
 /// The host and its usual traffic, without waiting for rates.
 pub(crate) fn glance(asked: &Asked<'_>) -> Judged {
     let mut flow = opened(asked);
-    flow.look(clock::now(), false);
+    flow.look(clock::now());
     judged(flow, clock::now(), true)
 }
 
@@ -166,10 +166,25 @@ pub(crate) fn why(asked: &Asked<'_>, why: &Why) -> anyhow::Result<Exit> {
 
 /// A past moment: from the logs and the record, without a look at what is now.
 fn past(asked: &Asked<'_>, root: Option<&Path>, at: Time) -> Judged {
+    let record = Record::open_existing(asked.state).ok().flatten();
+    // In an incident that the agent saw, what it saw itself tells more than what is left on the disk.
+    let own = record.as_ref().filter(|_| root.is_none());
+    if let Some(look) = own.and_then(|record| record.look_before(at).ok().flatten()) {
+        let seen = toban_views::moment(look.situation.at, &asked.zone);
+        return Judged {
+            diagnosis: diagnose(&look.situation),
+            situation: look.situation,
+            notes: vec![Text::new(
+                format!("as the agent saw it at {seen}"),
+                format!("{seen} にエージェントが記録した状況です"),
+            )],
+            history_from: None,
+        };
+    }
     let root = root.map_or_else(Root::host, Root::new);
     let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), Some(at));
-    if let Ok(Some(record)) = Record::open_existing(asked.state) {
-        remember(&mut flow, &Arc::new(record), at);
+    if let Some(record) = &record {
+        remember(&mut flow.watch, record, at);
     }
     flow.read_history(Instant::now() + HISTORY_FOR);
     judged(flow, at, false)
@@ -217,17 +232,17 @@ mod tests {
     use super::*;
 
     /// A host with nothing on it but what its record says.
-    fn remembered(root: &Path, record: &Arc<Record>, at: Time) -> Flow {
+    fn remembered(root: &Path, record: &Record, at: Time) -> Flow {
         let config = Config::default();
         let mut flow = Flow::host(Root::new(root), &config, TimeZone::UTC, at, None);
-        remember(&mut flow, record, at);
+        remember(&mut flow.watch, record, at);
         flow
     }
 
     #[test]
     fn what_is_usual_outlives_the_samples_that_it_was_learned_from() {
         let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let record = Arc::new(Record::open(state.path()).unwrap());
+        let record = Record::open(state.path()).unwrap();
         let begun = Time::from_secs(1_700_000_000);
         let after = |seconds| begun + Duration::from_secs(seconds);
         let sampled = |from: u64, to: u64, load: f64| {

@@ -3,6 +3,7 @@
 use crate::Target;
 
 mod archives;
+mod cases;
 mod compile;
 mod detect;
 mod forgery;
@@ -19,4 +20,5 @@ pub static ALL: &[&Target] = &[
     &transports::TARGET,
     &detect::TARGET,
     &archives::TARGET,
+    &cases::TARGET,
 ];

@@ -189,6 +189,46 @@ fn an_agent_that_may_act_brings_the_pages_back() {
     let cost = agent.cost(&stage);
     say(&format!("the agent's cost: {cost}"));
     agent.stop(&stage);
+    assert_case(&stage);
+}
+
+/// The incident as a file: judged again it is the same, byte for byte, and without its people it is still the same cause.
+#[track_caller]
+fn assert_case(stage: &Stage) {
+    let id = the_incident(stage).to_string();
+    let export = |to: &str, more: &[&str]| {
+        let said = stage.toban(&[&["case", "export", &id, "-o", to], more].concat());
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        say(said.err.trim());
+    };
+    export("/run/night.case", &[]);
+    let replay = |case: &str| {
+        let said = stage.toban(&["replay", case, "--json"]);
+        assert_eq!((said.code, said.err.as_str()), (1, ""), "{}", said.out);
+        said
+    };
+    let (first, again) = (replay("/run/night.case"), replay("/run/night.case"));
+    assert_eq!(first.out, again.out);
+    let finding = &first.json()["findings"][0];
+    assert_eq!(finding["cause"], stage.truth.cause, "{finding:#}");
+    stage.assert_culprits(finding);
+
+    export("/run/nobody.case", &["--anonymize"]);
+    let nobody = replay("/run/nobody.case").json();
+    assert_eq!(nobody["findings"][0]["cause"], stage.truth.cause, "{nobody:#}");
+    let packed = std::fs::read(stage.lab.path(stage.lab.web(), "/run/nobody.case").unwrap()).unwrap();
+    let text = zstd::decode_all(&packed[packed.iter().position(|b| *b == b'\n').unwrap() + 1..]).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.len() > 100_000, "{}", text.len());
+    let people = stage.truth.attackers.addresses.iter().chain(&stage.truth.clients.addresses);
+    for address in people.map(ToString::to_string) {
+        let leaked = text.match_indices(&address).any(|(at, found)| {
+            let digit =
+                |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
+            !digit(at.checked_sub(1)) && !digit(Some(at + found.len()))
+        });
+        assert!(!leaked, "{address} stands in the anonymized case");
+    }
 }
 
 /// Whether haproxy calls the server up, asked at its own socket.

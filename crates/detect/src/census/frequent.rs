@@ -59,6 +59,13 @@ impl<K: Copy + Eq + Hash, T: Tally> Frequent<K, T> {
         }
     }
 
+    /// The entry of a key that is there; otherwise the key's hash.
+    #[inline]
+    pub(crate) fn known(&mut self, key: K) -> Result<&mut Counted<K, T>, u64> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find_mut(hash, |known| known.key == key).ok_or(hash)
+    }
+
     /// What is known of a key.
     pub(crate) fn find(&self, key: K) -> Option<&Counted<K, T>> {
         self.table.find(self.hasher.hash_one(key), |known| known.key == key)

@@ -5,7 +5,7 @@
 //! Two censuses of two parts of a log, taken at once, are one.
 //!
 //! Combinations share out all requests: each is counted in exactly one of them. A client has combinations of its own
-//! once it is heavy enough to be a suspect; until then its requests belong to nobody's.
+//! once it is heavy enough to be a suspect and the combination comes again; until then its requests belong to nobody's.
 
 mod combinations;
 mod frequent;
@@ -33,6 +33,9 @@ const PATHS_MAX: usize = 1 << 14;
 pub(crate) const AGENTS_MAX: usize = 1 << 11;
 /// About 90 bytes each: 1.5 MiB.
 const COMBINATIONS_MAX: usize = (1 << 14) / 8 * 7;
+/// A client's combination is let in when it came this often; most come once. Its counters at the door are a byte each.
+const KNOCKS_MIN: u8 = 4;
+const DOORS: usize = 1 << 16;
 /// Requests that are counted at once: together they stay in the nearest cache.
 const ROWS: usize = 256;
 /// A client is heavy with this many requests, or with this part of all of them.
@@ -103,6 +106,18 @@ impl Hash for Combination {
 }
 
 impl Combination {
+    fn is_somebodys(&self) -> bool {
+        self.forwarded > SOMEBODY || self.forwarded == 0 && self.peer != NOBODY
+    }
+
+    /// Without the client.
+    fn nobodys(self) -> Combination {
+        match self.forwarded {
+            0 => Combination { peer: NOBODY, ..self },
+            _ => Combination { forwarded: self.forwarded.min(SOMEBODY), ..self },
+        }
+    }
+
     /// One step wider.
     fn wider(mut self) -> Combination {
         if self.forwarded > SOMEBODY {
@@ -145,6 +160,7 @@ pub struct Census {
     paths: Names,
     agents: Names,
     combinations: Frequent<Combination, Sum>,
+    doors: Box<[u8]>,
     clients: Distinct,
     durations: Durations,
     total: u32,
@@ -162,6 +178,7 @@ impl Default for Census {
             paths: Names::paths(PATHS_MAX),
             agents: Names::agents(AGENTS_MAX),
             combinations: Frequent::new(COMBINATIONS_MAX),
+            doors: vec![0; DOORS].into(),
             clients: Distinct::default(),
             durations: Durations::default(),
             total: 0,
@@ -253,6 +270,23 @@ impl Census {
             *before = by_path.min(by_agent).min(*before);
         }
         for ((key, before), row) in keys.drain(..).zip(rows) {
+            let key = match self.combinations.known(key) {
+                Ok(entry) => {
+                    entry.tally.add(&row.sum);
+                    continue;
+                }
+                Err(hash) if key.is_somebodys() => {
+                    let door = &mut self.doors[hash as usize >> 16 & (DOORS - 1)];
+                    *door += 1;
+                    if *door < KNOCKS_MIN {
+                        key.nobodys()
+                    } else {
+                        *door = 0;
+                        key
+                    }
+                }
+                Err(_) => key,
+            };
             let entry = self.combinations.entry(key);
             if entry.tally.requests == 0 {
                 entry.missed = entry.missed.saturating_add(before);
@@ -320,6 +354,7 @@ impl Census {
 
     #[cold]
     fn forget_combinations(&mut self) {
+        self.doors.fill(0);
         for light in self.combinations.purge() {
             self.combinations.entry(light.key.wider()).tally.add(&light.tally);
         }

@@ -397,7 +397,7 @@ impl Recent {
         // Since when it goes on without a long pause.
         let pause = times.windows(2).rposition(|pair| pair[1].since(pair[0]) > SPAN / 2);
         let first = times[pause.map_or(0, |pause| pause + 1)];
-        let (things, thing) = self.thing(counted().copied());
+        let (things, account, path) = self.things(counted().copied());
         let clients: Vec<IpAddr> = story.clients.iter().map(|client| address(*client)).collect();
         let name = &self.services[usize::from(story.service)].0;
         let (all_now, sources, usual) = self.usual(name, deeds.contains(&Deed::Guess), at, first);
@@ -425,7 +425,8 @@ impl Recent {
             in_ten_minutes: within(SPAN),
             in_a_minute: within(SPAN / 10),
             things,
-            thing,
+            account,
+            path,
             first,
             last,
             entered: self.entered(&theirs, story),
@@ -451,27 +452,23 @@ impl Recent {
         self.services[usize::from(who.service)].1
     }
 
-    /// How many different things were tried, and which one nearly always.
-    fn thing<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> (u32, Option<String>) {
+    /// How many different things were tried, and the account or the path that it nearly always was.
+    fn things<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> (u32, Option<String>, Option<String>) {
         let (mut whats, mut doors): (BTreeMap<What, u32>, BTreeMap<Door, u32>) = Default::default();
         let mut all = 0;
         for step in steps {
             all += 1;
             if step.what > super::deeds::ONE {
                 *whats.entry(step.what).or_default() += 1;
-            } else if step.door != 0 {
+            }
+            if step.door != 0 {
                 *doors.entry(step.door).or_default() += 1;
             }
         }
-        let most = |count: Option<u32>| count.is_some_and(|count| f64::from(count) >= ABOUT * f64::from(all));
-        let what = whats.iter().max_by_key(|(_, count)| **count);
-        let door = doors.iter().max_by_key(|(_, count)| **count);
-        let thing = if most(door.map(|(_, count)| *count)) {
-            door.and_then(|(door, _)| self.doors.get(door))
-        } else {
-            what.filter(|(_, count)| most(Some(**count))).and_then(|(what, _)| self.names.get(what))
-        };
-        (whats.len() as u32, thing.map(|thing| thing.to_string()))
+        let most = |count: &u32| f64::from(*count) >= ABOUT * f64::from(all);
+        let what = whats.iter().find(|(_, count)| most(count)).and_then(|(what, _)| self.names.get(what));
+        let door = doors.iter().find(|(_, count)| most(count)).and_then(|(door, _)| self.doors.get(door));
+        (whats.len() as u32, what.map(|name| name.to_string()), door.map(|name| name.to_string()))
     }
 
     /// The first of them who got in behind failures, and was never in before.

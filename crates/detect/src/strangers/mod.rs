@@ -126,9 +126,8 @@ impl Doings {
     }
 
     pub(crate) fn close(&self, at: Time, host: &Host, origins: &Origins) -> Strangers {
-        let own = |address: IpAddr| {
-            host.own.contains(&address) || host.gateways.contains(&address) || host.logins.contains(&address)
-        };
+        // Not those with a session at sshd: whoever tries passwords there has one.
+        let own = |address: IpAddr| host.own.contains(&address) || host.gateways.contains(&address);
         let mut attempts = self.recent.judge(at, own, |address| origins.is_balancer(canonical(address)));
         for attempt in &mut attempts {
             attempt.ports = ports(host, &attempt.service);

@@ -160,7 +160,7 @@ fn many_with_two_tries_each() {
     assert_eq!(attempt.cause, "distributed-credential-attack");
     assert_eq!(attempt.clients.len(), 150);
     assert!(!attempt.clients.contains(&"192.0.2.44".parse().unwrap()));
-    assert_eq!(attempt.thing.as_deref(), Some("/wp-login.php"));
+    assert_eq!(attempt.path.as_deref(), Some("/wp-login.php"));
     assert_eq!((attempt.in_ten_minutes, attempt.sources), (300, 151));
 }
 

@@ -5,6 +5,7 @@ mod aggressive_crawler;
 mod credential_attack;
 mod distributed_credential_attack;
 mod flash_crowd;
+mod host_hung;
 mod http_flood;
 mod load_balancer_bypass;
 mod mail_queue_growth;
@@ -46,6 +47,7 @@ pub(crate) enum Needs {
 
 /// What a cause says of a picture.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of each cause, for the length of a judgement")]
 pub(crate) enum Judged {
     /// It explains this.
     Is(Candidate),
@@ -110,6 +112,7 @@ pub static ALL: &[Cause] = &[
     aggressive_crawler::CAUSE,
     outbound_abuse::CAUSE,
     mail_queue_growth::CAUSE,
+    host_hung::CAUSE,
 ];
 
 /// A group's networks as culprits.

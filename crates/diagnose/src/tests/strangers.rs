@@ -29,7 +29,8 @@ fn attempt(cause: &str, clients: &[&str], count: u32) -> Attempts {
         in_ten_minutes: count,
         in_a_minute: count / 4,
         things: 30,
-        thing: None,
+        account: None,
+        path: None,
         first: seconds_ago(50),
         last: seconds_ago(1),
         entered: None,
@@ -130,7 +131,7 @@ fn a_crowd_is_told_by_what_it_has_in_common() {
     let clients: Vec<&str> = clients.iter().map(String::as_str).collect();
     let mut crowd = attempt("distributed-credential-attack", &clients, 300);
     crowd.clients.sort();
-    (crowd.service, crowd.thing) = ("apache".into(), Some("/wp-login.php".into()));
+    (crowd.service, crowd.path) = ("apache".into(), Some("/wp-login.php".into()));
     check(
         &with(vec![crowd.clone()]),
         Some(("distributed-credential-attack", Verdict::Watch, &["/wp-login.php"])),
