@@ -65,6 +65,10 @@ struct Post {
     path: Box<str>,
 }
 
+/// Scripts with their mails, and who posts, how often, and whether nothing else.
+type Scripts = Vec<(String, u32)>;
+type Posters = Vec<(IpAddr, u32, bool)>;
+
 #[derive(Debug, Default)]
 pub(super) struct Mail {
     senders: BTreeMap<Who, Handed>,
@@ -284,12 +288,7 @@ impl Mail {
     }
 
     /// The scripts that send, and who posts to the busiest of them.
-    fn behind(
-        &self,
-        at: Time,
-        recent: &Recent,
-        senders: &[Sender],
-    ) -> (Vec<(String, u32)>, Vec<(IpAddr, u32, bool)>) {
+    fn behind(&self, at: Time, recent: &Recent, senders: &[Sender]) -> (Scripts, Posters) {
         let window = (at - WINDOW).bucket(MINUTE);
         let sum =
             |minutes: &BTreeMap<Time, u32>| minutes.range(window..=at).map(|(_, times)| times).sum::<u32>();
