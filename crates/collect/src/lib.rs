@@ -18,6 +18,8 @@ pub mod inspect;
 mod kept;
 pub mod kernel;
 pub mod limits;
+pub mod listeners;
+pub mod outbound;
 mod parts;
 pub mod priority;
 mod processes;

@@ -16,6 +16,7 @@ mod resources;
 mod scan;
 mod series;
 mod standing;
+mod strangers;
 mod symbols;
 mod tables;
 mod traffic;
@@ -25,10 +26,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toban_model::event::{ErrorLine, KernelWord, Request};
+use toban_model::event::{ErrorLine, KernelWord, Request, ServiceLine};
 use toban_model::{
-    Crowd, Holdings, Host, Inspection, KnownServer, Outage, Prefix, ProcessId, ProcessLook, Pulse, Reading,
-    ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time, Vital,
+    Crowd, Holdings, Host, Inspection, KnownServer, ListenQueue, Outage, Outbound, Prefix, ProcessId,
+    ProcessLook, Pulse, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time,
+    Vital,
 };
 
 pub use baseline::Baseline;
@@ -40,6 +42,7 @@ use crate::activity::Processes;
 use crate::holdings::HoldingsWatch;
 use crate::news::{Errors, Kernel};
 use crate::origin::Origins;
+use crate::strangers::Doings;
 use crate::traffic::{Past, TrafficWatch};
 
 /// Services with traffic of their own; a host with more vhost logs than this has them summed by service.
@@ -70,6 +73,7 @@ pub struct Watch {
     holdings: HoldingsWatch,
     standing: Standing,
     processes: Processes,
+    doings: Doings,
     outage: Option<Outage>,
 }
 
@@ -114,6 +118,7 @@ impl Watch {
             holdings: HoldingsWatch::default(),
             standing: Standing::default(),
             processes: Processes::default(),
+            doings: Doings::default(),
             outage: None,
         }
     }
@@ -150,6 +155,7 @@ impl Watch {
 
     /// Takes one line of a service's access log.
     pub fn request(&mut self, service: &str, request: &Request<'_>) {
+        self.doings.request(service, request);
         if let Some(traffic) = self.traffic_of(service) {
             traffic.request(request);
         }
@@ -184,6 +190,27 @@ impl Watch {
     /// Takes one line of a service's error log. A line without a time of its own counts when it was `read`.
     pub fn error(&mut self, service: &str, read: Time, line: &ErrorLine<'_>) {
         self.errors.line(service, line.time.unwrap_or(read), line);
+        self.doings.error(service, line);
+    }
+
+    /// Takes one line of a service that is no web server. A line without a time of its own counts when it was `read`.
+    pub fn said(&mut self, read: Time, line: &ServiceLine<'_>) {
+        self.doings.said(read, line);
+    }
+
+    /// Takes a look at the listeners' accept queues.
+    pub fn queues(&mut self, at: Time, queues: Vec<ListenQueue>) {
+        self.doings.queues(at, queues);
+    }
+
+    /// A vital's number in the last sample.
+    pub fn vital(&self, name: &str) -> Option<f64> {
+        self.vitals.get(name).map(|(value, _)| *value)
+    }
+
+    /// Takes a look at the processes that open connections to many others.
+    pub fn outbound(&mut self, at: Time, outbound: Vec<Outbound>) {
+        self.doings.outbound(at, outbound);
     }
 
     /// Takes one word of the kernel, with its true wall-clock time.
@@ -262,6 +289,7 @@ impl Watch {
 
     /// Takes a sample; with `learn` its vitals become part of what is usual.
     pub fn sample(&mut self, sample: &Sample, learn: bool) {
+        self.doings.sample(sample);
         let rates = self.traffic.iter().flat_map(|t| t.rates(sample.at)).collect::<Vec<_>>();
         self.vitals.clear();
         for (name, value) in rates {
@@ -335,9 +363,9 @@ impl Watch {
         self.traffic.iter().filter_map(TrafficWatch::oldest).min()
     }
 
-    /// The newest request that is known of any service.
+    /// The newest request, or line of another service, that is known.
     pub fn history_to(&self) -> Option<Time> {
-        self.traffic.iter().filter_map(TrafficWatch::newest).max()
+        self.traffic.iter().filter_map(TrafficWatch::newest).chain(self.doings.newest()).max()
     }
 
     /// Since when a live server has been full without a pause of ten seconds.
@@ -419,6 +447,7 @@ impl Watch {
             holdings: Holdings::default(),
             failures: toban_model::Failures::default(),
             activity: self.processes.close(at, &self.host),
+            strangers: self.doings.close(at, &self.host, &self.origins),
             outage: self.outage.clone(),
         };
         situation.holdings = self.holdings.close(at, &situation.vitals);
@@ -426,9 +455,13 @@ impl Watch {
             self.standing.close(at, situation.host.boot, &situation.kernel, &situation.errors, |service| {
                 self.views.get(service).is_some_and(resources::is_full)
             });
+        if let Some(mail) = &mut situation.strangers.mail {
+            mail.usual = self.baseline.usual(at, "mail.queue").map(|usual| [usual.low, usual.high]);
+        }
         situation.resources =
             resources::all(&situation, |service| self.full_since(service, at), &self.baseline);
         situation.resources.extend(holdings::resources(&situation.holdings, at, &self.baseline));
+        situation.resources.extend(strangers::resources(&situation.strangers, &situation.host));
         situation.symptoms = detectors::symptoms(&situation);
         situation
     }

@@ -1,8 +1,8 @@
 //! Words and facts that the causes of exhaustion share: amounts, owners, paths in commands, and what was suffered.
 
 use toban_model::{
-    Culprit, CulpritKind, ErrorClass, Evidence, FileUse, Filesystem, Owner, ResourceUse, SymptomKind, Text,
-    Time, Where,
+    Culprit, CulpritKind, ErrorClass, Evidence, FileUse, Filesystem, NamedProcess, Owner, ResourceUse,
+    SymptomKind, Text, Time, Where,
 };
 
 use crate::picture::Picture;
@@ -62,14 +62,14 @@ pub(crate) fn restart(owner: &Owner) -> Text {
 }
 
 /// A process as a culprit.
-pub(crate) fn process(owner: &Owner, share: f64) -> Culprit {
+pub(crate) fn process(picture: &Picture<'_>, owner: &Owner, share: f64) -> Culprit {
     let unit = owner.unit.iter().map(|unit| ("unit".to_owned(), unit.clone()));
     Culprit {
         kind: CulpritKind::Process,
         value: owner.comm.clone(),
         share,
         r#where: Where::from_iter(unit),
-        process: Some(owner.process),
+        process: Some(NamedProcess::known_by(owner.process, &owner.comm, picture.situation.host.boot)),
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The noun is the [`Diagnosis`]. Its only input is a [`Situation`]: nothing here does I/O or reads a clock.
 
+mod attempts;
 mod attribution;
 pub mod causes;
 mod course;

@@ -54,6 +54,8 @@ pub enum LogRole {
     Error,
     /// The kernel's words.
     Kernel,
+    /// What services that are no web servers say: logins, mails.
+    Service,
 }
 
 /// In which language a format string is written.
@@ -143,6 +145,9 @@ pub struct Host {
     pub logins: Vec<IpAddr>,
     /// Where the kernel's words can be read, best first.
     pub kernel_logs: Vec<PathBuf>,
+    /// Where services that are no web servers write who logs in: `auth.log`, `mail.log`.
+    #[serde(default)]
+    pub service_logs: Vec<LogSource>,
     /// What serves here.
     pub services: Vec<Service>,
     /// What could not be looked at, and why; shown by `--explain`.

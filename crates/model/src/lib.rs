@@ -19,6 +19,7 @@ mod outage;
 mod process;
 mod server;
 mod situation;
+mod strangers;
 mod text;
 mod time;
 mod unit;
@@ -53,6 +54,9 @@ pub use server::{Connection, QueuedPeer, ServerView, TcpState, Waiting, Worker};
 pub use situation::{
     Client, ErrorClass, Holder, KernelNews, Look, OomKill, Rate, Side, Situation, Symptom, SymptomKind,
     Traffic, Via,
+};
+pub use strangers::{
+    Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Refusals, Sender, Strangers,
 };
 pub use text::{Lang, Text};
 pub use time::Time;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Activity, Failures, Finding, Holdings, Host, KernelSaid, OomReport, Outage, Prefix, ResourceUse,
-    ServerView, Text, Time, Verdict, Vital,
+    ServerView, Strangers, Text, Time, Verdict, Vital,
 };
 
 /// How a request came to this server.
@@ -243,6 +243,9 @@ pub struct Situation {
     /// What has failed or is about to.
     #[serde(default)]
     pub failures: Failures,
+    /// What strangers do beyond holding workers, and what this host does to strangers.
+    #[serde(default)]
+    pub strangers: Strangers,
     /// When the host was gone, if that was not long ago.
     pub outage: Option<Outage>,
     /// What its processes do.

@@ -116,7 +116,8 @@ impl Format {
             (LogRole::Error, LogDialect::Nginx, _) => Some(nginx_error::UNIT.compile("", clock)),
             (LogRole::Error, LogDialect::PhpFpm, _) => Some(php_fpm::UNIT.compile("", clock)),
             (LogRole::Kernel, ..) | (_, LogDialect::Kernel, _) => Some(kernel::UNIT.compile("", clock)),
-            (LogRole::Error, LogDialect::Unknown, _) => None,
+            (LogRole::Service, _, Some(name)) => Some(Format::from_name_or_string(name, clock)),
+            (LogRole::Error, LogDialect::Unknown, _) | (LogRole::Service, ..) => None,
         }
     }
 

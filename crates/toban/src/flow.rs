@@ -13,7 +13,7 @@ use toban_collect::history::Wanted;
 use toban_collect::kernel::KernelLog;
 use toban_collect::servers::ViewState;
 use toban_collect::tail::{LogId, Position, Start, Tailer};
-use toban_collect::{Root, Sampler, closer, crowd, discover, history, servers};
+use toban_collect::{Root, Sampler, closer, crowd, discover, history, listeners, outbound, servers};
 use toban_detect::{Part, Watch};
 use toban_model::event::{Event, KernelWord};
 use toban_model::{Host, LogDialect, LogRole, LogSource, Reading, Situation, Text, Time};
@@ -58,6 +58,8 @@ pub(crate) struct Reader {
     cut: bool,
     /// Whether it tells of requests, by which the usual is known.
     requests: bool,
+    /// It is a log of many programs, of which the web servers' and the kernel's are read elsewhere.
+    of_services: bool,
 }
 
 impl Reader {
@@ -73,6 +75,7 @@ impl Reader {
             files: 0,
             cut: false,
             requests: false,
+            of_services: false,
         }
     }
 
@@ -232,7 +235,8 @@ impl Flow {
             let source = LogSource { path: path.into(), role: *role, dialect, format: None, remoteip: false };
             (service.to_owned(), source)
         });
-        for (service, source) in configured.chain(found).chain(stock) {
+        let said = host.service_logs.iter().map(|l| ("services".to_owned(), l.clone()));
+        for (service, source) in configured.chain(found).chain(stock).chain(said) {
             // php-fpm's slow log tells of requests that have not ended, and tells nobody's address.
             let slow = source.format.as_deref() == Some(discover::php_fpm::SLOW_LOG_FORMAT);
             if source.role != LogRole::Kernel
@@ -271,7 +275,8 @@ impl Flow {
     fn begin(&mut self, service: &str, source: &LogSource, deadline: Instant) {
         let reader = self.readers.len();
         let format = Format::from_source(source, &self.clock).and_then(Result::ok);
-        self.readers.push(Reader::new(service, &source.path, format));
+        let of_services = source.role == LogRole::Service;
+        self.readers.push(Reader { of_services, ..Reader::new(service, &source.path, format) });
         let start = match self.read_past(reader, deadline) {
             // Cut off for want of time: what is missed is less harm than what would be read twice.
             Ok(position) => position.map_or(Start::End, Start::At),
@@ -416,13 +421,15 @@ impl Flow {
     fn take(&mut self, reader: usize, line: &[u8], read: Time) {
         let until = self.until;
         let fresh = |at: Time| until.is_none_or(|until| at <= until);
-        let Reader { service, format, lines, .. } = &mut self.readers[reader];
+        let Reader { service, format, lines, of_services, .. } = &mut self.readers[reader];
         let event = format.as_mut().and_then(|format| format.parse(line));
         if event.is_none() && is_blank(line) {
             return;
         }
         *lines += 1;
         match event {
+            Some(Event::Service(said)) if fresh(said.time.unwrap_or(read)) => self.watch.said(read, &said),
+            Some(_) if *of_services => {}
             Some(Event::Request(request)) if fresh(request.time) => self.watch.request(service, &request),
             Some(Event::Error(error)) if fresh(error.time.unwrap_or(read)) => {
                 self.watch.error(service, read, &error);
@@ -528,6 +535,14 @@ impl Flow {
         self.holdings.follow(&self.root, now, &mut self.watch);
         if let Some(inspector) = &mut self.inspector {
             inspector.look(&self.root, &mut self.watch, now);
+        }
+        if self.root.is_live() {
+            if let Ok(queues) = listeners::queues(&self.root) {
+                self.watch.queues(now, queues);
+            }
+            if self.watch.vital("tcp.syn_sent").is_some_and(|opening| opening >= outbound::OPENING_MIN) {
+                self.watch.outbound(now, outbound::look(&self.root));
+            }
         }
         self.watch.server_readings()
     }

@@ -117,6 +117,7 @@ pub fn explain(host: &Host, lang: Lang, style: Style) -> String {
                 LogRole::Access => "access",
                 LogRole::Error => "error",
                 LogRole::Kernel => "kernel",
+                LogRole::Service => "service",
             };
             let format = log.format.as_deref().unwrap_or_else(|| words::NO_FORMAT.lang(lang));
             row(&words::LOGS, format!("{} · {role} · {format}", log.path.display()));

@@ -15,6 +15,7 @@ mod file_handles;
 mod groups;
 mod ip;
 mod load;
+mod mail_queue;
 mod memory;
 mod network;
 mod pressure;
@@ -56,6 +57,7 @@ pub static ALL: &[(&str, Make)] = &[
     ("processes", || Box::<processes::Processes>::default()),
     ("groups", || aside(Box::<groups::Groups>::default(), 10)),
     ("pressure", || Box::<pressure::Pressure>::default()),
+    ("mail_queue", || aside(Box::<mail_queue::MailQueue>::default(), 10)),
     ("conntrack", || Box::<conntrack::Conntrack>::default()),
     ("file_handles", || Box::<file_handles::FileHandles>::default()),
 ];

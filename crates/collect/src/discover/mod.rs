@@ -16,6 +16,7 @@ mod facts;
 mod files;
 pub mod nginx;
 pub mod php_fpm;
+mod said;
 mod supervisor;
 
 pub use files::ServerConfig;
@@ -29,6 +30,9 @@ pub fn discover(root: &Root) -> Host {
     let processes = all_processes(root, &mut host.blind);
     let listeners = Listeners::find(root, &processes, &mut host.blind);
     host.services = services(root, &processes, &listeners, &mut host);
+    let known: Vec<PathBuf> =
+        host.services.iter().flat_map(|s| &s.logs).map(|log| log.path.clone()).collect();
+    host.service_logs = said::find(root, &processes, &known);
     facts::add_logins(root, &mut host);
     host.blind.sort();
     host.blind.dedup();

@@ -63,6 +63,8 @@ const NEIGHBOURS_V6_MIN: usize = 2;
 /// of few networks.
 const SPREAD_MIN: usize = 20;
 const SPREAD_NETWORKS_MIN: usize = 8;
+/// Or within ten minutes from so many different /24 (IPv6: /64), of however few providers: no phone moves so fast.
+const AT_ONCE_NETWORKS_MIN: usize = 40;
 /// An account that so many clients guess at; and one that nobody has and that is guessed at from so many networks is on
 /// a list: people slip, but not alike.
 const SHARED_MIN: usize = 8;
@@ -103,23 +105,26 @@ const RULES: [Rule; 4] = [
 struct Prey<'a> {
     /// By how many clients, and from how many networks.
     guessed: HashMap<What, (usize, usize)>,
+    /// Those that are guessed at from everywhere at once.
+    at_once: BTreeSet<What>,
     live: &'a Live,
 }
 
 impl<'a> Prey<'a> {
     fn of<'s>(stories: impl IntoIterator<Item = &'s Story>, live: &'a Live) -> Prey<'a> {
-        let mut by_account: HashMap<What, (usize, BTreeSet<Option<Prefix>>)> = HashMap::default();
+        let mut by_account: HashMap<What, Vec<&Story>> = HashMap::default();
         for story in stories.into_iter().filter(|story| story.logins == 0) {
             for account in story.accounts() {
-                let (clients, networks) = by_account.entry(account).or_default();
-                *clients += 1;
-                networks.insert(story.wide_network());
+                by_account.entry(account).or_default().push(story);
             }
         }
-        let count = |(account, (clients, networks)): (What, (usize, BTreeSet<_>))| {
-            (account, (clients, networks.len()))
+        let count = |(account, crowd): (&What, &Vec<&Story>)| {
+            let networks: BTreeSet<_> = crowd.iter().map(|story| story.wide_network()).collect();
+            (*account, (crowd.len(), networks.len()))
         };
-        Prey { guessed: by_account.into_iter().map(count).collect(), live }
+        let guessed = by_account.iter().map(count).collect();
+        let at_once = by_account.iter().filter(|(_, crowd)| come_at_once(crowd));
+        Prey { guessed, at_once: at_once.map(|(account, _)| *account).collect(), live }
     }
 
     fn networks(&self, account: What) -> usize {
@@ -133,13 +138,38 @@ impl<'a> Prey<'a> {
 
     /// It is guessed at from everywhere.
     fn is_hunted(&self, account: What) -> bool {
-        self.networks(account) >= SPREAD_NETWORKS_MIN
+        self.networks(account) >= SPREAD_NETWORKS_MIN || self.at_once.contains(&account)
     }
 
     /// Nobody has it, and yet it is guessed at from several places.
     fn is_listed(&self, account: What) -> bool {
         !self.live.has(account) && self.networks(account) >= LISTED_NETWORKS_MIN
     }
+}
+
+/// Whether they guess for the first time within ten minutes, from many networks.
+fn come_at_once(crowd: &[&Story]) -> bool {
+    if crowd.len() < AT_ONCE_NETWORKS_MIN {
+        return false;
+    }
+    let first =
+        |story: &&Story| Some((story.marks(Deed::Guess).iter().map(|mark| mark.at).min()?, story.network()));
+    let mut firsts: Vec<_> = crowd.iter().filter_map(first).collect();
+    firsts.sort_unstable_by_key(|(at, _)| *at);
+    let (mut from, mut inside, mut most) = (0, HashMap::<Option<Prefix>, usize>::default(), 0);
+    for (at, network) in &firsts {
+        *inside.entry(*network).or_default() += 1;
+        while at - firsts[from].0 >= WINDOW_S {
+            let left = inside.entry(firsts[from].1).or_default();
+            *left -= 1;
+            if *left == 0 {
+                inside.remove(&firsts[from].1);
+            }
+            from += 1;
+        }
+        most = most.max(inside.len());
+    }
+    most >= AT_ONCE_NETWORKS_MIN
 }
 
 /// Who is blamed among those who did something to a service.
@@ -222,7 +252,7 @@ fn everywhere(left: &mut Vec<&Story>, all: &[Story], live: &Live) -> Vec<(Story,
     let mut found = Vec::new();
     for (crowd, least) in crowds {
         let networks: BTreeSet<_> = crowd.iter().map(|story| story.wide_network()).collect();
-        if crowd.len() < least || networks.len() < SPREAD_NETWORKS_MIN {
+        if crowd.len() < least || networks.len() < SPREAD_NETWORKS_MIN && !come_at_once(&crowd) {
             continue;
         }
         let Some(story) = Story::together(crowd) else { continue };

@@ -7,6 +7,7 @@
 mod deeds;
 mod floods;
 mod judge;
+mod recent;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::census::{Bits, Census, Frequent, address, bits, hash_of};
 use deeds::{Accounts, Deeds, LINES_MAX, Live, Mark, Marks, Sum, Told, Way, Who, told, told_of_request};
 pub use floods::Again;
 use floods::{Bursts, Flood, Suspect};
+pub(crate) use recent::Recent;
 use story::Story;
 
 /// Clients with deeds: about 220 bytes each, 6 MiB.

@@ -94,7 +94,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
     let doubled = limit.saturating_mul(2);
     Judged::Is(Candidate {
         confidence: if said.is_empty() { 0.85 } else { 0.95 },
-        culprits: first.map(|client| culprit(client, used)).into_iter().collect(),
+        culprits: first.map(|client| culprit(picture, client, used)).into_iter().collect(),
         evidence: told,
         summary: Text::new(
             format!("{name} takes no more connections: {} of {limit} are open.\n{by_en}", database.used),
@@ -126,10 +126,10 @@ fn who(client: &DatabaseClient) -> String {
     }
 }
 
-fn culprit(client: &DatabaseClient, used: f64) -> Culprit {
+fn culprit(picture: &Picture<'_>, client: &DatabaseClient, used: f64) -> Culprit {
     let share = share(client.used as f64, used);
     match (&client.owner, client.address) {
-        (Some(owner), _) => holdings::process(owner, share),
+        (Some(owner), _) => holdings::process(picture, owner, share),
         (None, address) => Culprit {
             kind: CulpritKind::Address,
             value: address.map(|address| address.to_string()).unwrap_or_default(),

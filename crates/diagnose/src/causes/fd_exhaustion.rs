@@ -52,7 +52,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
             confidence: 0.95,
             culprits: first
                 .iter()
-                .map(|holder| holdings::process(&holder.owner, share(holder.used as f64, all)))
+                .map(|holder| holdings::process(picture, &holder.owner, share(holder.used as f64, all)))
                 .collect(),
             evidence: found.handle_holders.iter().take(3).map(told).collect(),
             summary: Text::new(
@@ -192,7 +192,7 @@ fn of_process(picture: &Picture<'_>, holder: &HandleHolder, seen: Time, verdict:
         } else {
             0.96
         },
-        culprits: vec![holdings::process(&holder.owner, share(used as f64, limit as f64))],
+        culprits: vec![holdings::process(picture, &holder.owner, share(used as f64, limit as f64))],
         evidence: vec![told(holder)],
         summary,
         advice,
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!((finding.cause.as_str(), finding.verdict), ("fd-exhaustion", Verdict::Incident));
         let culprit = &finding.culprits[0];
         assert_eq!((culprit.kind, culprit.value.as_str()), (CulpritKind::Process, "api"));
-        assert_eq!(culprit.process.map(|process| process.pid), Some(77));
+        assert_eq!(culprit.process.as_ref().map(|process| process.id.pid), Some(77));
         assert!(finding.advice.iter().any(|text| text.en.contains("prlimit --pid 77 --nofile=2048:2048")));
         let leak = diagnose(&with(960, false, 300)).findings;
         assert_eq!(leak[0].verdict, Verdict::Watch);

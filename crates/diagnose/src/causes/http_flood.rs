@@ -15,7 +15,14 @@ pub(super) const CAUSE: Cause = Cause {
         "few networks send more requests than the server can work on",
         "少数のネットワークから、サーバが処理しきれない量のリクエストが来ています",
     ),
-    rules_out: &["open-proxy-abuse", "flash-crowd", "slow-backend", "slow-clients", "memory-exhaustion"],
+    rules_out: &[
+        "open-proxy-abuse",
+        "flash-crowd",
+        "slow-backend",
+        "slow-clients",
+        "memory-exhaustion",
+        "aggressive-crawler",
+    ],
     needs: Needs::Saturation,
     judge,
 };
@@ -37,6 +44,19 @@ fn judge(picture: &Picture<'_>) -> Judged {
                 "{share:.0} % of their requests ask for another host: it is the proxying that holds workers"
             ),
             format!("リクエストの {share:.0} % が他ホスト宛てであり、ワーカーの占有はプロキシ目的のものです"),
+        ));
+    }
+    if let Some(crawl) = super::aggressive_crawler::is_it(picture) {
+        let distinct = crawl.distinct_share * 100.0;
+        return Judged::Not(Text::new(
+            format!(
+                "{} read robots.txt and asks for {distinct:.0} % new pages, as a crawler does",
+                crawl.network
+            ),
+            format!(
+                "{} は robots.txt を取得し、{distinct:.0} % が新しいページへのアクセスであり、クローラの動作です",
+                crawl.network
+            ),
         ));
     }
     if super::slow_clients::is_it(picture) || super::load_balancer_bypass::is_it(group) {

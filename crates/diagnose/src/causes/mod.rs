@@ -1,12 +1,15 @@
 //! The catalogue. Each cause is one file: what it explains, the evidence it needs, the look-alikes it rules out, its
 //! words in both languages, its remedies, its tests. Adding one touches its file and [`ALL`].
 
+mod aggressive_crawler;
 mod certificate_expiry;
 mod config_error;
 mod conntrack_full;
+mod credential_attack;
 mod db_connections;
 mod dependency_down;
 mod disk_full;
+mod distributed_credential_attack;
 mod dns_failure;
 mod fd_exhaustion;
 mod flash_crowd;
@@ -16,18 +19,22 @@ mod http_flood;
 mod inode_exhaustion;
 mod io_saturation;
 mod load_balancer_bypass;
+mod mail_queue_growth;
 mod memory_exhaustion;
 mod memory_leak;
 mod network_loss;
 mod network_saturation;
 mod open_proxy_abuse;
+mod outbound_abuse;
 mod port_exhaustion;
 mod process_pileup;
 mod runaway_process;
+mod scanner;
 mod service_down;
 mod service_hung;
 mod slow_backend;
 mod slow_clients;
+mod syn_flood;
 mod worker_limit;
 
 use toban_model::{Culprit, CulpritKind, Evidence, Remedy, ResourceUse, Text, Time, Verdict, Where};
@@ -136,6 +143,13 @@ pub static ALL: &[Cause] = &[
     process_pileup::CAUSE,
     io_saturation::CAUSE,
     memory_leak::CAUSE,
+    credential_attack::CAUSE,
+    distributed_credential_attack::CAUSE,
+    syn_flood::CAUSE,
+    scanner::CAUSE,
+    aggressive_crawler::CAUSE,
+    outbound_abuse::CAUSE,
+    mail_queue_growth::CAUSE,
     host_hung::CAUSE,
 ];
 

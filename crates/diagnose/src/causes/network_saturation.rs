@@ -129,7 +129,7 @@ fn candidate(picture: &Picture<'_>, link: &Link, seen: Time, verdict: Verdict) -
     Candidate {
         verdict,
         confidence: if first.is_some() { 0.85 } else { 0.7 },
-        culprits: first.map(|talker| culprit(talker, share(of(talker), now))).into_iter().collect(),
+        culprits: first.map(|talker| culprit(picture, talker, share(of(talker), now))).into_iter().collect(),
         evidence: told,
         summary: Text::new(format!("{state_en}\n{by_en}"), format!("{state_ja}\n{by_ja}")),
         advice: vec![
@@ -153,13 +153,13 @@ fn candidate(picture: &Picture<'_>, link: &Link, seen: Time, verdict: Verdict) -
     }
 }
 
-fn culprit(talker: &Talker, share: f64) -> Culprit {
+fn culprit(picture: &Picture<'_>, talker: &Talker, share: f64) -> Culprit {
     let r#where = Where::from([
         ("port".to_owned(), talker.port.to_string()),
         ("peer".to_owned(), talker.peer.to_string()),
     ]);
     match &talker.owner {
-        Some(owner) => Culprit { r#where, ..holdings::process(owner, share) },
+        Some(owner) => Culprit { r#where, ..holdings::process(picture, owner, share) },
         None => Culprit {
             kind: CulpritKind::Address,
             value: talker.peer.to_string(),

@@ -56,7 +56,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
         confidence: if holdings::said(picture, "no-port").is_empty() { 0.88 } else { 0.96 },
         culprits: first
             .iter()
-            .map(|(owner, n)| holdings::process(owner, share(f64::from(*n), f64::from(open))))
+            .map(|(owner, n)| holdings::process(picture, owner, share(f64::from(*n), f64::from(open))))
             .collect(),
         evidence: vec![evidence(
             "ports",

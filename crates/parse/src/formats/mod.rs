@@ -22,6 +22,7 @@ pub(crate) mod mysql_error;
 pub(crate) mod nginx_access;
 pub(crate) mod nginx_error;
 pub(crate) mod php_fpm;
+pub(crate) mod php_mail;
 pub(crate) mod postfix;
 pub(crate) mod squid;
 pub(crate) mod sshd;
@@ -44,6 +45,7 @@ pub static ALL: &[&Unit] = &[
     &nginx_error::UNIT,
     &lighttpd_error::UNIT,
     &php_fpm::UNIT,
+    &php_mail::UNIT,
     &kernel::UNIT,
     &sshd::UNIT,
     &dovecot::UNIT,

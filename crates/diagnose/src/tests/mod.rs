@@ -2,6 +2,7 @@
 
 mod failures;
 mod processes;
+mod strangers;
 
 use std::net::IpAddr;
 

@@ -1,0 +1,363 @@
+//! Streams of lines, and who is said to be at it.
+
+use toban_model::event::{Act, Offence};
+use toban_model::{Attempts, Prefix, ReadingKind};
+
+use super::*;
+
+const FAILED: Act = Act::Offence(Offence::AuthFailure);
+
+fn at(seconds: f64) -> Time {
+    Time::from_micros(1_700_000_000_000_000 + (seconds * 1e6) as i64)
+}
+
+struct Host1 {
+    doings: Doings,
+    host: Host,
+    origins: Origins,
+}
+
+impl Host1 {
+    fn new() -> Host1 {
+        Host1 { doings: Doings::default(), host: Host::default(), origins: Origins::default() }
+    }
+
+    fn said(&mut self, seconds: f64, service: &str, client: &str, account: &str, act: Act) {
+        self.doings.said(
+            at(seconds),
+            &ServiceLine {
+                time: Some(at(seconds)),
+                service: service.as_bytes(),
+                pid: None,
+                client: client.parse().ok(),
+                account: Some(account.as_bytes()).filter(|account| !account.is_empty()),
+                act,
+                times: 1,
+                text: b"",
+            },
+        );
+    }
+
+    fn asked(&mut self, seconds: f64, client: &str, request: &str, status: u16) {
+        let (method, path) = request.split_once(' ').unwrap();
+        self.doings.request(
+            "apache",
+            &Request {
+                time: at(seconds),
+                peer: client.parse().ok(),
+                client: client.parse().ok(),
+                method: method.as_bytes(),
+                path: path.as_bytes(),
+                status: Some(status),
+                raw_request: request.as_bytes(),
+                ..Request::BLANK
+            },
+        );
+    }
+
+    fn text(&mut self, seconds: f64, service: &str, text: &str) {
+        self.doings.said(
+            at(seconds),
+            &ServiceLine {
+                time: Some(at(seconds)),
+                service: service.as_bytes(),
+                pid: None,
+                client: None,
+                account: None,
+                act: Act::Other,
+                times: 1,
+                text: text.as_bytes(),
+            },
+        );
+    }
+
+    fn attempts(&self, seconds: f64) -> Vec<Attempts> {
+        self.doings.close(at(seconds), &self.host, &self.origins).attempts
+    }
+}
+
+/// People who log in, one who mistypes, and a monitor that looks every three seconds.
+fn everyday(host: &mut Host1, from: f64, to: f64) {
+    let mut now = from;
+    while now < to {
+        let person = (now as u32 / 7) % 20;
+        host.said(
+            now,
+            "dovecot",
+            &format!("192.0.2.{}", 10 + person),
+            &format!("user{person}"),
+            Act::LoggedIn,
+        );
+        host.said(now + 1.0, "dovecot", "10.0.0.9", "", Act::Other);
+        now += 3.0;
+    }
+    for slip in 0..3 {
+        host.said(from + 2.0 * f64::from(slip), "dovecot", "192.0.2.77", "anna", FAILED);
+    }
+    host.said(from + 9.0, "dovecot", "192.0.2.77", "anna", Act::LoggedIn);
+}
+
+#[test]
+fn everyday_is_nobodys_attack() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for seconds in [10.0, 600.0, 1800.0] {
+        assert_eq!(host.attempts(seconds), []);
+    }
+}
+
+#[test]
+fn one_who_tries_a_dictionary_is_named_while_it_goes_on() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..40 {
+        host.said(1800.0 + f64::from(n), "dovecot", "198.51.100.67", &format!("word{n}"), FAILED);
+    }
+    everyday(&mut host, 1800.0, 1840.0);
+    let attempts = host.attempts(1840.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!((attempt.cause.as_str(), attempt.service.as_str()), ("credential-attack", "dovecot"));
+    assert_eq!(attempt.clients, ["198.51.100.67".parse::<IpAddr>().unwrap()]);
+    assert_eq!((attempt.in_ten_minutes, attempt.things), (40, 40));
+    assert_eq!(attempt.first, at(1800.0));
+    assert_eq!(attempt.ports, [110, 143, 993, 995]);
+    assert_eq!(attempt.entered, None);
+    assert!(attempt.peers);
+    // It ends by itself.
+    assert_eq!(host.attempts(2000.0), []);
+}
+
+#[test]
+fn who_gets_in_behind_failures_is_told() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..30 {
+        host.said(1800.0 + f64::from(n), "sshd", "2001:db8:7::9", &format!("name{}", n % 9), FAILED);
+    }
+    host.said(1831.0, "sshd", "2001:db8:7::9", "backup", Act::LoggedIn);
+    let attempts = host.attempts(1833.0);
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
+    assert_eq!(attempts[0].entered, Some(("2001:db8:7::9".parse().unwrap(), at(1831.0))));
+    assert_eq!(attempts[0].ports, [22]);
+}
+
+#[test]
+fn many_with_two_tries_each() {
+    let mut host = Host1::new();
+    for n in 0..60 {
+        host.asked(f64::from(n * 10), &format!("192.0.2.{}", n % 30), "GET /articles/1", 200);
+    }
+    for n in 0..300u32 {
+        let source = n % 150;
+        let client = format!("198.{}.{}.{}", 18 + source % 2, source, 5 + source % 90);
+        host.asked(600.0 + f64::from(n) / 6.0, &client, "POST /wp-login.php", 200);
+    }
+    host.asked(610.0, "192.0.2.44", "GET /wp-login.php", 200);
+    host.asked(612.0, "192.0.2.44", "POST /wp-login.php", 200);
+    host.asked(619.0, "192.0.2.44", "POST /wp-login.php", 302);
+    let attempts = host.attempts(650.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!(attempt.cause, "distributed-credential-attack");
+    assert_eq!(attempt.clients.len(), 150);
+    assert!(!attempt.clients.contains(&"192.0.2.44".parse().unwrap()));
+    assert_eq!(attempt.path.as_deref(), Some("/wp-login.php"));
+    assert_eq!((attempt.in_ten_minutes, attempt.sources), (300, 151));
+}
+
+/// Mail clients behind a balancer that does not say who they are: an attack through it is the balancer's to stop.
+#[test]
+fn a_private_address_that_everybody_comes_from_is_nobody() {
+    let mut host = Host1::new();
+    for n in 0..200u32 {
+        host.said(f64::from(n), "dovecot", "10.0.0.1", &format!("user{}", n % 40), Act::LoggedIn);
+    }
+    for n in 0..400u32 {
+        host.said(200.0 + f64::from(n) / 10.0, "dovecot", "10.0.0.1", &format!("word{n}"), FAILED);
+    }
+    assert_eq!(host.attempts(240.0), []);
+}
+
+#[test]
+fn what_is_usual_stands_beside_it() {
+    let mut host = Host1::new();
+    // For two hours 30 failures in ten minutes, from everywhere.
+    for n in 0..360u32 {
+        host.said(f64::from(n) * 20.0, "sshd", &format!("203.0.{}.{}", n % 200, n % 250), "root", FAILED);
+    }
+    for n in 0..60 {
+        host.said(7200.0 + f64::from(n) / 2.0, "sshd", "198.51.100.3", "admin", FAILED);
+    }
+    let attempts = host.attempts(7230.0);
+    let found =
+        attempts.iter().find(|attempt| attempt.clients == ["198.51.100.3".parse::<IpAddr>().unwrap()]);
+    let usual = found.unwrap().usual.unwrap();
+    assert!((25.0..=35.0).contains(&usual), "{usual}");
+    let sources = found.unwrap().usual_sources.unwrap();
+    assert!((20.0..=40.0).contains(&sources), "{sources}");
+}
+
+#[test]
+fn a_network_of_attackers_and_nobody_else() {
+    let mut host = Host1::new();
+    for n in 0..200u32 {
+        let client = format!("198.51.100.{}", 1 + n % 20);
+        host.said(f64::from(n) / 4.0, "sshd", &client, &format!("word{}", n % 50), FAILED);
+    }
+    let network: Prefix = "198.51.100.0/24".parse().unwrap();
+    let all = |host: &Host1| host.attempts(50.0).into_iter().flat_map(|a| a.networks).collect::<Vec<_>>();
+    let named = all(&host);
+    assert!(named.iter().all(|named| *named == network), "{named:?}");
+    // Somebody lives there.
+    host.said(49.0, "sshd", "198.51.100.200", "anna", Act::LoggedIn);
+    assert_eq!(all(&host), []);
+}
+
+#[test]
+fn memory_is_bounded_whatever_comes() {
+    let mut host = Host1::new();
+    for n in 0..50_000u32 {
+        let client = IpAddr::from(n.wrapping_mul(2_654_435_761).to_be_bytes());
+        host.said(f64::from(n) / 50.0, "sshd", &client.to_string(), &format!("word{n}"), FAILED);
+        host.asked(f64::from(n) / 50.0, &client.to_string(), "POST /login", 401);
+    }
+    // It ends, and with some answer.
+    let _ = host.attempts(1000.0);
+    assert!(host.doings.recent.held() <= 1 << 15);
+}
+
+#[test]
+fn services_that_have_no_room() {
+    let check = |service: &str, text: &str, expected: Option<(&str, Option<u32>)>| {
+        let mut host = Host1::new();
+        host.text(5.0, service, text);
+        let refusals = host.doings.refusals(at(9.0));
+        assert_eq!(refusals.first().map(|r| (r.service.as_str(), r.limit)), expected, "{text}");
+        assert_eq!(host.doings.refusals(at(200.0)), []);
+    };
+    let reached = "master: Warning: service(pop3-login): process_limit (24) reached, client connections are being dropped";
+    check("dovecot", reached, Some(("dovecot", Some(24))));
+    let full = "pop3-login: Disconnected: Connection queue full (disconnected while authenticating, waited 2 secs): user=<>, method=PLAIN, rip=198.51.100.67";
+    check("dovecot", full, Some(("dovecot", None)));
+    let smtp = r#"warning: service "smtp" (25) has reached its process limit "100": new clients may experience noticeable delays"#;
+    check("postfix", smtp, Some(("postfix", Some(100))));
+    check("sshd", "error: beginning MaxStartups throttling", Some(("sshd", None)));
+    // What a client says is no service's word.
+    check("dovecot", "imap-login: Login: user=<process_limit (1) reached>, rip=192.0.2.1", None);
+    check("sshd", "Invalid user beginning MaxStartups throttling from 192.0.2.1 port 5", None);
+}
+
+#[test]
+fn a_full_queue_is_one_that_stays_full() {
+    let queue = |len| ListenQueue { port: 110, service: None, len, limit: 24, full_since: None };
+    let mut host = Host1::new();
+    host.doings.queues(at(1.0), vec![queue(25)]);
+    let since =
+        |host: &Host1, now| host.doings.close(at(now), &host.host, &host.origins).queues[0].full_since;
+    assert_eq!(since(&host, 1.0), None, "a burst that is taken in at once");
+    host.doings.queues(at(2.0), vec![queue(25)]);
+    host.doings.queues(at(3.0), vec![queue(20)]);
+    assert_eq!(since(&host, 3.0), Some(at(1.0)));
+    host.doings.queues(at(20.0), vec![queue(0)]);
+    assert_eq!(since(&host, 20.0), None);
+}
+
+#[test]
+fn half_open_connections_by_port() {
+    let count = |port, peers: Option<&str>, count| toban_model::SocketCount {
+        state: TcpState::SynRecv,
+        port,
+        peers: peers.map(|peers| peers.parse().unwrap()),
+        count,
+    };
+    let mut host = Host1::new();
+    host.doings.sample(&Sample {
+        sockets: vec![count(80, None, 30), count(25, None, 2), count(80, Some("203.0.113.0/24"), 22)],
+        ..Sample::default()
+    });
+    let half_open = host.doings.close(at(1.0), &host.host, &host.origins).half_open;
+    let told: Vec<_> = half_open.iter().map(|h| (h.port, h.count, h.networks.len())).collect();
+    assert_eq!(told, [(80, 30, 1), (25, 2, 0)]);
+}
+
+#[test]
+fn who_reads_page_after_page() {
+    let mut host = Host1::new();
+    let mut read = |seconds: f64, client: &str, agent: &'static str, path: &str| {
+        host.doings.request(
+            "apache",
+            &Request {
+                time: at(seconds),
+                peer: client.parse().ok(),
+                client: client.parse().ok(),
+                method: b"GET",
+                path: path.as_bytes(),
+                status: Some(200),
+                agent: Some(agent.as_bytes()),
+                ..Request::BLANK
+            },
+        );
+    };
+    read(0.0, "203.0.113.5", "ExampleBot/1.0 (+https://bot.example.com)", "/robots.txt");
+    for n in 0..600u32 {
+        let now = 1.0 + f64::from(n) / 10.0;
+        let client = format!("203.0.113.{}", 5 + n % 8);
+        read(now, &client, "ExampleBot/1.0 (+https://bot.example.com)", &format!("/articles/{n}"));
+        read(now, "198.51.100.9", "ExampleBot/1.0 (+https://bot.example.com)", "/search");
+    }
+    let crawls = host.doings.close(at(62.0), &host.host, &host.origins).crawls;
+    assert_eq!(crawls.len(), 2);
+    let crawler = crawls.iter().find(|crawl| crawl.network.to_string() == "203.0.113.0/24").unwrap();
+    assert_eq!((crawler.robots, crawler.requests), (Some(at(0.0)), 601));
+    assert!(crawler.distinct_share > 0.85, "{crawler:?}");
+    assert!((6..=10).contains(&crawler.clients), "{crawler:?}");
+    let flood = crawls.iter().find(|crawl| crawl.network.to_string() == "198.51.100.0/24").unwrap();
+    assert_eq!(flood.robots, None);
+    assert!(flood.distinct_share < 0.05, "{flood:?}");
+}
+
+#[test]
+fn the_way_of_mails() {
+    let mut host = Host1::new();
+    // An honest form now and then, for two hours.
+    for n in 0..12 {
+        host.text(f64::from(n) * 600.0, "postfix", &format!("A{n:04X}: uid=33 from=<www-data>"));
+        let sent = format!(
+            "A{n:04X}: to=<a@example.com>, relay=mx.example.com[192.0.2.25]:25, delay=1, delays=0/0/1/0, dsn=2.0.0, status=sent (250 ok)"
+        );
+        host.text(f64::from(n) * 600.0 + 1.0, "postfix", &sent);
+    }
+    for n in 0..200 {
+        let now = 7300.0 + f64::from(n) / 10.0;
+        if n % 40 == 0 {
+            host.asked(now, "203.0.113.8", "POST /uploads/.cache.php", 200);
+            host.asked(now, "192.0.2.9", "GET /articles/4", 200);
+        }
+        host.text(now, "php-mail", "/var/www/html/uploads/.cache.php");
+        host.text(now, "postfix", &format!("B{n:04X}: uid=33 from=<www-data>"));
+        let put_off = format!(
+            "B{n:04X}: to=<u{n}@mail.example.net>, relay=none, delay=2, delays=0/0/2/0, dsn=4.4.1, status=deferred (connect to mail.example.net: timed out, dsn=2.0.0, status=sent )"
+        );
+        host.text(now, "postfix", &put_off);
+    }
+    let gauge = |value| Sample {
+        at: at(7320.0),
+        readings: vec![toban_model::Reading {
+            name: "mail.queue".into(),
+            value,
+            unit: "".into(),
+            kind: ReadingKind::Gauge,
+        }],
+        ..Sample::default()
+    };
+    host.doings.sample(&Sample { at: at(7260.0), ..gauge(0.0) });
+    host.doings.sample(&gauge(200.0));
+    let mail = host.doings.close(at(7320.0), &host.host, &host.origins).mail.unwrap();
+    assert_eq!((mail.queued, mail.growth), (Some(200), Some(200.0)));
+    assert_eq!((mail.sent, mail.deferred, mail.domains), (0, 200, 1));
+    assert_eq!(mail.reasons[0].code, "4.4.1");
+    assert_eq!((mail.senders[0].uid, mail.senders[0].mails), (Some(33), 200));
+    assert!(mail.senders[0].usual.unwrap() <= 1.0, "{:?}", mail.senders);
+    assert_eq!(mail.senders[0].first, at(7300.0));
+    assert_eq!(mail.scripts, [("/var/www/html/uploads/.cache.php".to_owned(), 200)]);
+    assert_eq!(mail.posters, [("203.0.113.8".parse().unwrap(), 5, true)]);
+}
