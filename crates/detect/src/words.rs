@@ -17,12 +17,15 @@ const LARGEST_TOLD: usize = 8;
 /// What the kernel counts resident memory in, on all machines but a few.
 const PAGE_BYTES: u64 = 4096;
 
+/// The task table of a report, by name: how many, and their memory together.
+type Tasks = BTreeMap<String, (u32, u64)>;
+
 /// What the kernel said.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     kinds: BTreeMap<&'static str, VecDeque<(Time, KernelWord)>>,
     reports: VecDeque<OomReport>,
-    open: Option<(OomReport, BTreeMap<String, (u32, u64)>)>,
+    open: Option<(OomReport, Tasks)>,
 }
 
 impl Words {

@@ -171,7 +171,7 @@ fn a_server_that_takes_nothing() {
         standing.close(at, boot(), &KernelNews::default(), &[], |_| full).hung.len()
     };
     let halted = pulse(0, 50, [3, 0, 0, 0]);
-    assert_eq!(of(&[halted.clone()], false), 0, "one look is none");
+    assert_eq!(of(std::slice::from_ref(&halted), false), 0, "one look is none");
     assert_eq!(of(&vec![halted.clone(); 2], false), 1);
     let asleep = pulse(4, 50, [0, 0, 3, 0]);
     assert_eq!(of(&vec![asleep.clone(); 8], false), 0);
