@@ -209,6 +209,11 @@ const LINES: &[Line] = &[
     line("lighttpd-error", "2026-11-22 10:23:44: (gw_backend.c.8) ¤", as_it_is),
     line("php-fpm", r#"[22-Nov-2026 10:23:44] WARNING: [pool www] child 91 said into stderr: "¤""#, as_it_is),
     line(
+        "php-mail",
+        "[22-Nov-2026 10:23:44 UTC] mail() on [/srv/www/contact.php:2]: To: ¤ -- Headers: ¤",
+        as_it_is,
+    ),
+    line(
         "kernel",
         "Nov 22 10:23:44 web1 kernel: [  123.456789] ¤[77]: segfault at 0 ip 0 sp 0 error 4",
         as_it_is,

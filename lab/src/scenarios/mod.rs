@@ -2,7 +2,7 @@
 
 mod bad_edit;
 mod connect_flood;
-mod disk_full;
+mod filling_log;
 mod parts;
 mod runaway_client;
 mod xmlrpc_flood;
@@ -24,7 +24,7 @@ pub struct Scenario {
 pub static ALL: &[Scenario] = &[
     connect_flood::SCENARIO,
     xmlrpc_flood::SCENARIO,
-    disk_full::SCENARIO,
+    filling_log::SCENARIO,
     bad_edit::SCENARIO,
     runaway_client::SCENARIO,
 ];

@@ -8,7 +8,7 @@
 mod agent;
 mod bad_edit;
 mod connect_flood;
-mod disk_full;
+mod filling_log;
 mod kernel;
 mod processes;
 mod quiet;

@@ -52,27 +52,27 @@ const SAMPLES: &[Sample] = &[
     Sample {
         format: "",
         line: "[22-Nov-2026 01:36:32 UTC] mail() on [/var/www/html/uploads/.cache.php:2]: To: a@example.net -- Headers: From: b@example.jp",
-        event: r#"time=2026-11-22T01:36:32Z service=php-mail text="/var/www/html/uploads/.cache.php""#,
+        event: r#"time=2026-11-22T01:36:32Z service=php-mail text=/var/www/html/uploads/.cache.php"#,
     },
     Sample {
         format: "",
         line: "[22-Nov-2026 10:36:32 Asia/Tokyo] mail() on [/srv/shop/contact.php:120]: To: shop@example.jp -- Headers: ",
-        event: r#"time=2026-11-22T01:36:32Z service=php-mail text="/srv/shop/contact.php""#,
+        event: r#"time=2026-11-22T01:36:32Z service=php-mail text=/srv/shop/contact.php"#,
     },
     Sample {
         format: "",
         line: "[22-Nov-2026 01:36:33 UTC] mail() on [/var/www/x.php(7) : eval()'d code:1]: To: a@example.net -- Headers: X",
-        event: r#"time=2026-11-22T01:36:33Z service=php-mail text="/var/www/x.php""#,
+        event: r#"time=2026-11-22T01:36:33Z service=php-mail text=/var/www/x.php"#,
     },
     Sample {
         format: "",
         line: "[22-Nov-2026 01:36:34 UTC] mail() on [/var/www/x.php:1]: To: a]: To: [/etc/y.php:2]: To: b -- Headers: X -- Subject: c",
-        event: r#"time=2026-11-22T01:36:34Z service=php-mail text="/var/www/x.php""#,
+        event: r#"time=2026-11-22T01:36:34Z service=php-mail text=/var/www/x.php"#,
     },
     Sample {
         format: "",
         line: "[22-Nov-2026 01:36:35 UTC] mail() on [/usr/share/php/PHPMailer/PHPMailer.php:890]: To: a@example.net -- Headers: Date: x",
-        event: r#"time=2026-11-22T01:36:35Z service=php-mail text="/usr/share/php/PHPMailer/PHPMailer.php""#,
+        event: r#"time=2026-11-22T01:36:35Z service=php-mail text=/usr/share/php/PHPMailer/PHPMailer.php"#,
     },
 ];
 

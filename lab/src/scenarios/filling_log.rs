@@ -1,4 +1,4 @@
-//! `disk-full`: somebody asks the site for an export, and the export writes a log without end into the site's own file
+//! `filling-log`: somebody asks the site for an export, and the export writes a log without end into the site's own file
 //! system. When that is full, pages that keep a session fail.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::params::Draw;
 use crate::plan::{AttackPlan, Attackers, Clients, FilePlan, HostPlan, Plan, Server, Times, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
-    id: "disk-full",
+    id: "filling-log",
     about: "an export logs without end into the site's own file system; pages that keep a session fail (apache2 prefork, mod_php)",
     draw,
 };

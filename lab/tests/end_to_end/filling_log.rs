@@ -20,7 +20,7 @@ fn assert_named(stage: &Stage, finding: &Value) {
 #[test]
 fn a_log_that_fills_the_disk_is_named_with_its_writer_also_when_it_is_deleted() {
     let _alone = alone();
-    let Some(mut stage) = Stage::up("disk-full") else { return };
+    let Some(mut stage) = Stage::up("filling-log") else { return };
     stage.quiet(10);
     let quiet = stage.toban(&["why", "--json"]);
     assert_eq!(quiet.json()["findings"].as_array().map(Vec::len), Some(0), "{}", quiet.out);

@@ -1,0 +1,59 @@
+//! The looks of a second: servers, what there is only so much of, listeners, processes.
+
+use toban_collect::{Sampler, closer, crowd, listeners, outbound, servers};
+use toban_detect::Watch;
+use toban_model::{Reading, Time};
+
+use super::Flow;
+
+impl Flow {
+    /// Looks at the host's vitals and servers.
+    pub(crate) fn look(&mut self, now: Time) {
+        self.look_at_servers(now);
+        let mut sample = Sampler::empty();
+        let root = &self.root;
+        self.sampler.get_or_insert_with(|| Sampler::new(root.clone())).sample(now, &mut sample);
+        sample.readings.extend(self.watch.server_readings());
+        self.watch.sample(&sample, false);
+        self.look_at_processes(now);
+    }
+
+    /// Looks at the servers alone; returns what they say of themselves.
+    pub(crate) fn look_at_servers(&mut self, now: Time) -> Vec<Reading> {
+        let services: Vec<_> = Watch::viewable(self.watch.host()).cloned().collect();
+        for service in &services {
+            let view = servers::view(&self.root, service, now, &mut self.views);
+            self.watch.view(view);
+        }
+        self.holdings.follow(&self.root, now, &mut self.watch);
+        if let Some(inspector) = &mut self.inspector {
+            inspector.look(&self.root, &mut self.watch, now);
+        }
+        if self.root.is_live() {
+            if let Ok(queues) = listeners::queues(&self.root) {
+                self.watch.queues(now, queues);
+            }
+            if self.watch.vital("tcp.syn_sent").is_some_and(|opening| opening >= outbound::OPENING_MIN) {
+                self.watch.outbound(now, outbound::look(&self.root));
+            }
+        }
+        self.watch.server_readings()
+    }
+
+    /// Looks at what the samples do not say of processes.
+    pub(crate) fn look_at_processes(&mut self, now: Time) {
+        if self.watch.wants_crowd(now) {
+            self.watch.crowd(crowd::count(&self.root, now));
+        }
+        self.look_closer(now);
+    }
+
+    /// Looks closely at the processes that are worth it; whether there are such.
+    pub(crate) fn look_closer(&mut self, now: Time) -> bool {
+        let suspects = self.watch.suspects(now);
+        if !suspects.is_empty() {
+            self.watch.looked(&suspects, closer::look(&self.root, &suspects, now));
+        }
+        !suspects.is_empty()
+    }
+}
