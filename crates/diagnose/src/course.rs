@@ -53,7 +53,9 @@ impl Course {
 
     /// Takes one look.
     pub fn look(&mut self, at: Time, diagnosis: &Diagnosis) -> Turn {
-        let cause = diagnosis.findings.first().map(|f| f.cause.clone());
+        // What is only unusual neither opens an incident nor gives it its name.
+        let grave = diagnosis.findings.first().filter(|f| f.verdict == Verdict::Incident);
+        let cause = grave.map(|f| f.cause.clone());
         let seen = diagnosis.verdict == Verdict::Incident && cause.is_some();
         if seen {
             self.agreeing = if self.cause == cause { self.agreeing + 1 } else { 1 };
@@ -154,6 +156,16 @@ mod tests {
         weaker[0].confidence = 0.7;
         gather(&mut kept, &weaker);
         assert_eq!(kept, named);
+    }
+
+    #[test]
+    fn what_is_only_unusual_opens_nothing() {
+        let mut course = Course::default();
+        let mut unusual = incident("scanner");
+        unusual.findings[0].verdict = Verdict::Watch;
+        for second in 0..10 {
+            assert_eq!(course.look(Time::from_secs(second), &unusual), Turn::Quiet);
+        }
     }
 
     #[test]

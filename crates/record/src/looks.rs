@@ -1,6 +1,6 @@
 //! The looks of an incident: what was seen at some of its moments, whole, so that it can be judged again.
 //!
-//! An incident has at most [`LOOKS_MAX`], and the newest [`INCIDENTS_MAX`] incidents have any.
+//! An incident has at most 24 of them, and the newest 32 incidents have any.
 
 use rusqlite::params;
 use toban_model::{IncidentId, Look, Time};
@@ -17,7 +17,7 @@ const LEVEL: i32 = 3;
 const LOOK_BYTES_MAX: usize = 256 << 20;
 
 impl Record {
-    /// Keeps a look at an incident, and lets go of those of the oldest incidents. One beyond [`LOOKS_MAX`] is not kept.
+    /// Keeps a look at an incident, and lets go of those of the oldest incidents. Of one incident 24 are kept at most.
     pub fn put_look(&self, incident: IncidentId, look: &Look) -> Result<(), Error> {
         let json = self.json("a look", look)?;
         let packed = zstd::bulk::compress(json.as_bytes(), LEVEL).map_err(|e| Error::io(&self.path, e))?;
