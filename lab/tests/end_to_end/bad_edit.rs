@@ -61,7 +61,8 @@ fn what_is_gone_is_named_with_why() {
     let cold = why(&stage);
     assert!(cold.took.as_secs_f64() < 12.0, "{:?}", cold.took);
     let cold = cold.json();
-    assert_eq!(causes(&cold), [&*stage.truth.cause, "certificate-expiry"], "{cold:#}");
+    // The mistyped line is the one that names the certificate: who never saw the old one cannot know of it.
+    assert_eq!(causes(&cold), [&*stage.truth.cause], "{cold:#}");
     let finding = &cold["findings"][0];
     assert_eq!(culprits(finding), [("file", &*stage.truth.where_["file"])], "{finding:#}");
     assert!(
@@ -69,6 +70,5 @@ fn what_is_gone_is_named_with_why() {
         "{finding:#}"
     );
     assert!(finding["summary"].as_str().unwrap().contains("SSLCertficateFile"), "{finding:#}");
-    assert_eq!(culprits(&cold["findings"][1]), [certificate]);
     agent.stop(&stage);
 }

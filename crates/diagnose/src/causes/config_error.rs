@@ -26,6 +26,8 @@ pub(super) const CAUSE: Cause = Cause {
 
 /// Somebody who changes a file restarts the server within this time.
 const BEFORE: Duration = Duration::from_secs(600);
+/// Logs tell the second, files a part of it.
+const TO_THE_SECOND: Duration = Duration::from_secs(2);
 /// And may go on changing it when that fails.
 const AFTER: Duration = Duration::from_secs(300);
 
@@ -41,7 +43,14 @@ fn edit_of(stopped: &Stopped) -> Option<&Edited> {
     }
     let orderly = stopped.words.iter().rev().find(|line| line.word != LifeWord::Other);
     orderly.filter(|line| matches!(line.word, LifeWord::Stopped | LifeWord::Failed))?;
-    stopped.edited.iter().find(|edit| edit.at + BEFORE >= stopped.since && edit.at <= stopped.since + AFTER)
+    // What it was started with it could read.
+    let started =
+        stopped.words.iter().filter(|line| line.word == LifeWord::Started).map(|line| line.at).max();
+    stopped.edited.iter().find(|edit| {
+        edit.at + BEFORE >= stopped.since
+            && edit.at <= stopped.since + AFTER
+            && started.is_none_or(|started| edit.at > started + TO_THE_SECOND)
+    })
 }
 
 fn judge(picture: &Picture<'_>) -> Judged {

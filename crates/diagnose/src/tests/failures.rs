@@ -149,6 +149,12 @@ fn a_change_right_before_the_end_where_nobody_wrote_down_why() {
     gone.edited = vec![edit(-9000)];
     let failures = Failures { stopped: vec![gone.clone()], ..Failures::default() };
     check(&situation(failures), &[("service-down", Incident, &["apache2.service"])]);
+    // It was started with that file and served: the change is no reason to be gone.
+    gone.words.insert(0, said(-40, LifeWord::Started, "resuming normal operations"));
+    gone.edited = vec![edit(-45)];
+    let failures = Failures { stopped: vec![gone.clone()], ..Failures::default() };
+    check(&situation(failures), &[("service-down", Incident, &["apache2.service"])]);
+    gone.words.remove(0);
     // The kernel killed it: the change is an accident.
     gone.edited = vec![edit(-45)];
     gone.out_of_memory = true;
