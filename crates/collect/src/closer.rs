@@ -150,16 +150,11 @@ pub(crate) fn named(root: &Root, pid: u32, booted: Time, buffer: &mut Vec<u8>) -
     }
     Some(NamedProcess {
         id: stat.id,
-        started: started(booted, stat.id),
+        started: stat.id.started(booted),
         comm: stat.comm,
         command: command(root, pid, buffer),
         parents,
     })
-}
-
-/// When a process began.
-pub(crate) fn started(booted: Time, id: ProcessId) -> Time {
-    booted + Duration::from_millis(id.start_ticks.saturating_mul(1000 / TICKS_PER_SECOND))
 }
 
 /// The command line, arguments apart by blanks.
@@ -209,23 +204,14 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-
-    fn fixture(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        dir
-    }
+    use crate::root::tests::tree;
 
     const STAT: &str =
         "283 (a (b) c) R 200 283 200 34816 -1 4194304 77 0 0 0 201 1774 0 0 20 5 3 0 5000 1000 250 0 0\n";
 
     #[test]
     fn a_copy_of_its_files_is_read() {
-        let dir = fixture(&[
+        let dir = tree(&[
             ("proc/stat", "cpu 1 1 1 1\nbtime 1700000000\n"),
             ("proc/283/stat", STAT),
             ("proc/283/cmdline", "a\0b c\0"),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use toban_model::{Crowd, Kin, MemoryHolder, Time, unit_of};
 
-use crate::closer::{booted, command, named, started};
+use crate::closer::{booted, command, named};
 use crate::procfs::{self, ProcessStat};
 use crate::{Root, limits};
 
@@ -89,7 +89,7 @@ fn kin(root: &Root, rows: &[Row], booted: Time, buffer: &mut Vec<u8>) -> Vec<Kin
             count: number(rows.len()),
             stuck: in_state(b'D'),
             running: in_state(b'R'),
-            starts: rows.iter().take(STARTS_MAX).map(|row| started(booted, row.id)).collect(),
+            starts: rows.iter().take(STARTS_MAX).map(|row| row.id.started(booted)).collect(),
             cpu_us: rows.iter().map(|row| row.cpu_ticks).sum::<u64>().saturating_mul(10_000),
             waits_in: waits_in(root, &rows, buffer),
             like_parent,
@@ -174,16 +174,7 @@ fn unit_name(root: &Root, pid: u32, buffer: &mut Vec<u8>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fixture(files: &[(String, String)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        dir
-    }
+    use crate::root::tests::tree;
 
     fn process(
         pid: u32,
@@ -217,7 +208,7 @@ mod tests {
         for n in 0..3 {
             files.extend(process(300 + n, "job", 299, 'D', 100, 10));
         }
-        let dir = fixture(&files);
+        let dir = tree(&files);
         let crowd = count(&Root::new(dir.path()), Time::from_secs(1_700_001_000));
         assert_eq!(crowd.stuck, 15);
         let told: Vec<_> =
@@ -241,7 +232,7 @@ mod tests {
         files.extend(process(20, "loose", 1, 'S', 100, 5_000));
         files.push(("proc/20/cgroup".into(), "0::/user.slice/session-1.scope\n".into()));
         files.extend(process(30, "small", 1, 'S', 100, 5));
-        let dir = fixture(&files);
+        let dir = tree(&files);
         let page = rustix::param::page_size() as u64;
         let memory = count(&Root::new(dir.path()), Time::from_secs(1_700_001_000)).memory;
         let told: Vec<_> = memory

@@ -4,24 +4,17 @@ use std::collections::BTreeMap;
 
 use toban_model::ListenQueue;
 
-use crate::sockets::{self, Filter, Source, States};
-use crate::{Error, Root};
+use crate::sockets::{Sockets, Source};
 
 /// The queues by port; of several listeners at one port the fullest. Without sock_diag(7) their limits are not known, and
 /// there are none to tell of.
-///
-/// # Errors
-///
-/// The sockets could not be read at all.
-pub fn queues(root: &Root) -> Result<Vec<ListenQueue>, Error> {
-    let filter = Filter { states: States::LISTEN, local_ports: Vec::new(), with_info: false };
-    let sockets = sockets::tcp(root, &filter)?;
-    if sockets.source == Source::Proc {
-        return Ok(Vec::new());
+pub fn queues(listeners: &Sockets) -> Vec<ListenQueue> {
+    if listeners.source == Source::Proc {
+        return Vec::new();
     }
     let mut by_port: BTreeMap<u16, ListenQueue> = BTreeMap::new();
-    for socket in sockets.list {
-        let connection = socket.connection;
+    for socket in &listeners.list {
+        let connection = &socket.connection;
         let queue = ListenQueue {
             port: connection.local.port(),
             service: None,
@@ -35,7 +28,7 @@ pub fn queues(root: &Root) -> Result<Vec<ListenQueue>, Error> {
             *known = queue;
         }
     }
-    Ok(by_port.into_values().collect())
+    by_port.into_values().collect()
 }
 
 #[cfg(test)]
@@ -43,13 +36,14 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::{Root, sockets};
 
     #[test]
     fn who_waits_at_a_listener_of_this_host() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let waiting: Vec<_> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
-        let queues = queues(&Root::host()).unwrap();
+        let queues = queues(&sockets::listeners(&Root::host()).unwrap());
         if queues.is_empty() {
             // No sock_diag here: nothing is told rather than something wrong.
             return;

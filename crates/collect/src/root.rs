@@ -125,8 +125,20 @@ fn read_open(mut file: &std::fs::File, limit: usize, buffer: &mut Vec<u8>) -> io
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A host's files, made for a test: paths below its root, and what is in them.
+    pub(crate) fn tree<P: AsRef<Path>, T: AsRef<[u8]>>(files: &[(P, T)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = path.as_ref();
+            let path = dir.path().join(path.strip_prefix("/").unwrap_or(path));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
 
     #[test]
     fn paths_stay_below_the_root() {

@@ -100,6 +100,11 @@ pub fn tcp_connections(root: &Root, filter: &Filter) -> Result<Vec<Connection>, 
     Ok(tcp(root, filter)?.list.into_iter().map(|socket| socket.connection).collect())
 }
 
+/// The TCP listeners.
+pub fn listeners(root: &Root) -> Result<Sockets, Error> {
+    tcp(root, &Filter { states: States::LISTEN, local_ports: Vec::new(), with_info: false })
+}
+
 /// The TCP sockets that match, of both families; v4-mapped addresses are brought to v4.
 pub fn tcp(root: &Root, filter: &Filter) -> Result<Sockets, Error> {
     let mut list = Vec::new();

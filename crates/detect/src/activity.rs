@@ -97,7 +97,7 @@ impl Processes {
     pub(crate) fn sample(&mut self, sample: &Sample, vitals: &dyn Fn(&str) -> Option<f64>, boot: Time) {
         let at = sample.at;
         for row in &sample.processes.busiest {
-            let started = boot + Duration::from_millis(row.id.start_ticks.saturating_mul(10));
+            let started = row.id.started(boot);
             let life_s = at.since(started).as_secs_f64();
             let known = self.tracks.len();
             let track = match self.tracks.entry(row.id) {

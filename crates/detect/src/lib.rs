@@ -436,19 +436,16 @@ impl Watch {
             from,
             host: self.host.clone(),
             vitals,
-            symptoms: Vec::new(),
-            resources: Vec::new(),
             servers,
             traffic,
             errors: self.errors.close(from - Duration::from_secs(30), at),
             kernel: self.kernel.close(from - Duration::from_secs(5), at),
             balancers,
             usual_seconds,
-            holdings: Holdings::default(),
-            failures: toban_model::Failures::default(),
             activity: self.processes.close(at, &self.host),
             strangers: self.doings.close(at, &self.host, &self.origins),
             outage: self.outage.clone(),
+            ..Situation::default()
         };
         situation.holdings = self.holdings.close(at, &situation.vitals);
         situation.failures =

@@ -2,7 +2,6 @@
 //! groups of the same kind, and who holds the memory.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +25,13 @@ pub struct NamedProcess {
 impl NamedProcess {
     /// One of which no more than this is known, on a host that was started at `boot`.
     pub fn known_by(id: ProcessId, comm: &str, boot: Time) -> NamedProcess {
-        // In ticks of a hundredth of a second, on every Linux that userspace sees (proc_pid_stat(5)).
-        let started = boot + Duration::from_millis(id.start_ticks.saturating_mul(10));
-        NamedProcess { id, started, comm: comm.to_owned(), command: String::new(), parents: Vec::new() }
+        NamedProcess {
+            id,
+            started: id.started(boot),
+            comm: comm.to_owned(),
+            command: String::new(),
+            parents: Vec::new(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,14 @@ pub struct ProcessId {
     pub pid: u32,
     /// Field 22 of `/proc/PID/stat`: clock ticks after boot. See proc_pid_stat(5).
     pub start_ticks: u64,
+}
+
+impl ProcessId {
+    /// When it began, on a host that was started at `boot`. Ticks are hundredths of a second on every Linux that a
+    /// program sees (proc_pid_stat(5)).
+    pub fn started(self, boot: Time) -> Time {
+        boot + Duration::from_millis(self.start_ticks.saturating_mul(10))
+    }
 }
 
 /// The kinds of server that toban understands.

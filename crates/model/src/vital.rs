@@ -86,3 +86,18 @@ pub struct Vital {
     /// Since when it has been out of its usual, if that has lasted for minutes: then it is a symptom.
     pub since: Option<Time>,
 }
+
+impl Vital {
+    /// Where it stands: within its usual range from 0 to 1, beyond it by widths of the range more than 1; below 0 where
+    /// too little is known.
+    pub fn strangeness(&self) -> f64 {
+        let Some(usual) = self.usual.filter(|_| self.state != VitalState::Unknown) else { return -1.0 };
+        // A range without width (always 0, now 1) must not divide by nothing.
+        let wide = (usual.high - usual.low).abs().max(usual.high.abs() * 0.05).max(1e-9);
+        match self.state {
+            VitalState::High => 1.0 + ((self.value - usual.high).max(0.0) / wide).min(1e12),
+            VitalState::Low => 1.0 + ((usual.low - self.value).max(0.0) / wide).min(1e12),
+            VitalState::Usual | VitalState::Unknown => ((self.value - usual.low) / wide).clamp(0.0, 1.0),
+        }
+    }
+}

@@ -139,6 +139,11 @@ fn complaint(file: &[u8], line: Option<&[u8]>) -> Option<LifeWord> {
         .then(|| LifeWord::Complaint { file: Some(PathBuf::from(file)), line })
 }
 
+/// The digits that a text begins with.
+fn digits(text: &[u8]) -> &[u8] {
+    &text[..text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len())]
+}
+
 const UNPLACED: LifeWord = LifeWord::Complaint { file: None, line: None };
 
 /// `PATH:LINE` at the end of the text.
@@ -258,10 +263,7 @@ fn dovecot(text: &[u8]) -> LifeWord {
         && before.len() < 40
     {
         let placed = match split(rest, b" line ") {
-            Some((file, behind)) => {
-                let end = behind.iter().position(|b| !b.is_ascii_digit()).unwrap_or(behind.len());
-                complaint(file, Some(&behind[..end]))
-            }
+            Some((file, behind)) => complaint(file, Some(digits(behind))),
             None => split(rest, b": ").and_then(|(file, _)| complaint(file, None)),
         };
         return placed.unwrap_or(UNPLACED);
@@ -284,10 +286,7 @@ fn postfix(text: &[u8]) -> LifeWord {
         if rest.starts_with(b"the Postfix mail system is ") {
             return LifeWord::Other;
         }
-        let placed = split(rest, b", line ").and_then(|(file, behind)| {
-            let end = behind.iter().position(|b| !b.is_ascii_digit()).unwrap_or(behind.len());
-            complaint(file, Some(&behind[..end]))
-        });
+        let placed = split(rest, b", line ").and_then(|(file, behind)| complaint(file, Some(digits(behind))));
         let bad = rest.starts_with(b"bad ") && has(rest, b" configuration: ");
         return placed.unwrap_or(if bad { UNPLACED } else { LifeWord::Failed });
     }
@@ -309,8 +308,7 @@ fn mysql(text: &[u8]) -> LifeWord {
         && (before.starts_with(b"error: ") || before.starts_with(b"Found option") || before.len() < 80)
         && let Some((file, line)) = split(rest, b" at line: ").or_else(|| split(rest, b" at line "))
     {
-        let end = line.iter().position(|b| !b.is_ascii_digit()).unwrap_or(line.len());
-        return complaint(file, Some(&line[..end])).unwrap_or(UNPLACED);
+        return complaint(file, Some(digits(line))).unwrap_or(UNPLACED);
     }
     let said = match split(text, b": ") {
         Some((program, rest)) if program.starts_with(b"/") && !program.contains(&b' ') => rest,
@@ -358,10 +356,9 @@ fn haproxy(text: &[u8]) -> LifeWord {
 /// `/etc/ssh/sshd_config: line 12: Bad configuration option: PermitRootLogn`.
 fn sshd(text: &[u8]) -> LifeWord {
     if text.starts_with(b"/") {
-        let placed = split(text, b": line ").or_else(|| split(text, b" line ")).and_then(|(file, rest)| {
-            let end = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
-            complaint(file, Some(&rest[..end]))
-        });
+        let placed = split(text, b": line ")
+            .or_else(|| split(text, b" line "))
+            .and_then(|(file, rest)| complaint(file, Some(digits(rest))));
         return placed.unwrap_or(LifeWord::Failed);
     }
     if text.starts_with(b"Server listening on ") {
@@ -379,8 +376,7 @@ fn postgres(text: &[u8]) -> LifeWord {
         && before.len() < 80
         && let Some((file, line)) = split(rest, b"\" line ")
     {
-        let end = line.iter().position(|b| !b.is_ascii_digit()).unwrap_or(line.len());
-        return complaint(file, Some(&line[..end])).unwrap_or(UNPLACED);
+        return complaint(file, Some(digits(line))).unwrap_or(UNPLACED);
     }
     if text.ends_with(b"database system is ready to accept connections") {
         LifeWord::Started

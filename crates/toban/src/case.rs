@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use toban_collect::{Root, history};
 use toban_diagnose::{diagnose, gather};
-use toban_model::{IncidentId, Look, Time, Verdict};
+use toban_model::{IncidentId, Time, Verdict};
 use toban_parse::{Clock, Format, sniff};
 use toban_record::Case;
 use toban_record::case::{Anonymizer, LogLine};
@@ -132,15 +132,10 @@ pub(crate) fn replay(asked: &Asked<'_>, path: &Path, json: bool) -> anyhow::Resu
     let mut otherwise = 0;
     for look in &case.looks {
         let diagnosis = diagnose(&look.situation);
-        let same = Look {
-            situation: look.situation.clone(),
-            verdict: diagnosis.verdict,
-            findings: diagnosis.findings,
-        };
-        otherwise += usize::from(same != *look);
-        gather(&mut findings, &same.findings);
-        if same.verdict > verdict {
-            (verdict, worst) = (same.verdict, look);
+        otherwise += usize::from((diagnosis.verdict, &diagnosis.findings) != (look.verdict, &look.findings));
+        gather(&mut findings, &diagnosis.findings);
+        if diagnosis.verdict > verdict {
+            (verdict, worst) = (diagnosis.verdict, look);
         }
     }
     if otherwise > 0 {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use toban_collect::inspect::Pulses;
+use toban_collect::sockets::Socket;
 use toban_collect::{Root, discover, inspect};
 use toban_detect::Watch;
 use toban_model::{
@@ -70,8 +71,8 @@ impl Inspector {
     }
 
     /// Looks whether the servers live, takes what the slow look has found, and asks for the next one.
-    pub(crate) fn look(&mut self, root: &Root, watch: &mut Watch, now: Time) {
-        let pulses = self.pulses.take(root, &watch.host().services);
+    pub(crate) fn look(&mut self, root: &Root, watch: &mut Watch, listeners: &[Socket], now: Time) {
+        let pulses = self.pulses.take(root, &watch.host().services, listeners);
         let gone = pulses.iter().any(|pulse| !pulse.lives);
         watch.pulse(now, pulses);
         if let Some(found) = self.answer(Duration::ZERO) {

@@ -47,30 +47,20 @@ fn unusual(record: &Record, host: &Host, last: Time) -> Vec<Vital> {
     let mut watch = Watch::new(host.clone(), Vec::new());
     why::remember(&mut watch, record, last - LAST_MINUTES);
     let Ok(samples) = record.frames(last - LAST_MINUTES, last) else { return Vec::new() };
-    let mut worst: BTreeMap<String, (f64, Vital)> = BTreeMap::new();
+    let mut worst: BTreeMap<String, Vital> = BTreeMap::new();
     for sample in samples.readings_only().flatten() {
         watch.sample(&sample, false);
-        for vital in watch.close(sample.at, false).vitals {
-            let Some(how) = how_unusual(&vital) else { continue };
-            if worst.get(&vital.name).is_none_or(|(known, _)| how > *known) {
-                worst.insert(vital.name.clone(), (how, vital));
+        let vitals = watch.close(sample.at, false).vitals.into_iter();
+        let unusual = |vital: &Vital| matches!(vital.state, VitalState::High | VitalState::Low);
+        for vital in vitals.filter(|vital| vital.usual.is_some() && unusual(vital)) {
+            if worst.get(&vital.name).is_none_or(|known| vital.strangeness() > known.strangeness()) {
+                worst.insert(vital.name.clone(), vital);
             }
         }
     }
-    let mut all: Vec<(f64, Vital)> = worst.into_values().collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0));
-    all.into_iter().map(|(_, vital)| vital).collect()
-}
-
-/// By how many widths of its usual range it is outside.
-fn how_unusual(vital: &Vital) -> Option<f64> {
-    let usual = vital.usual?;
-    let outside = match vital.state {
-        VitalState::High => vital.value - usual.high,
-        VitalState::Low => usual.low - vital.value,
-        VitalState::Usual | VitalState::Unknown => return None,
-    };
-    Some(outside / (usual.high - usual.low).max(usual.high.abs() * 0.1).max(f64::MIN_POSITIVE))
+    let mut all: Vec<Vital> = worst.into_values().collect();
+    all.sort_by(|a, b| b.strangeness().total_cmp(&a.strangeness()));
+    all
 }
 
 #[cfg(test)]

@@ -21,10 +21,8 @@ use crate::{clock, outage};
 const HISTORY_FOR: Duration = Duration::from_secs(6);
 /// Rates need two looks with a second between them.
 const LOOKS_APART: Duration = Duration::from_millis(1100);
-/// Looking for what takes a full disk's room ends by then.
+/// The slow looks, at what takes a full disk's room and at what may have failed, end by then, counted from the question.
 const SETTLED_BY: Duration = Duration::from_secs(9);
-/// The slow look at what may have failed ends by then, counted from the question.
-const INSPECTION_UNTIL: Duration = Duration::from_millis(9_000);
 /// Suspects are looked at again after this, so often.
 const LOOKS_CLOSER_APART: Duration = Duration::from_millis(500);
 const LOOKS_CLOSER: usize = 2;
@@ -148,7 +146,7 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
         }
         flow.holdings.settle(clock::now, begun + SETTLED_BY, &mut flow.watch);
         if let Some(inspector) = &mut flow.inspector {
-            inspector.finish(&mut flow.watch, begun + INSPECTION_UNTIL);
+            inspector.finish(&mut flow.watch, begun + SETTLED_BY);
         }
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };

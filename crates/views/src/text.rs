@@ -177,21 +177,9 @@ pub fn plan(plan: &Plan, lang: Lang, style: Style) -> String {
 /// The most unusual first: what has been so for minutes, what is so now, what is at the upper end of its range; what
 /// cannot be compared comes last.
 pub(crate) fn by_strangeness(a: &Vital, b: &Vital) -> Ordering {
-    let rank = |vital: &Vital| (vital.since.is_some(), strangeness(vital));
+    let rank = |vital: &Vital| (vital.since.is_some(), vital.strangeness());
     let ((lasts_a, a_strange), (lasts_b, b_strange)) = (rank(a), rank(b));
     lasts_b.cmp(&lasts_a).then(b_strange.total_cmp(&a_strange)).then_with(|| a.name.cmp(&b.name))
-}
-
-/// Where a vital stands: within its range from 0 to 1, beyond it by widths of the range more than 1.
-fn strangeness(vital: &Vital) -> f64 {
-    let Some(usual) = vital.usual.filter(|_| vital.state != VitalState::Unknown) else { return -1.0 };
-    // A range without width (always 0, now 1) must not divide by nothing.
-    let wide = (usual.high - usual.low).abs().max(usual.high.abs() * 0.05).max(1e-9);
-    match vital.state {
-        VitalState::High => 1.0 + ((vital.value - usual.high).max(0.0) / wide).min(1e12),
-        VitalState::Low => 1.0 + ((usual.low - vital.value).max(0.0) / wide).min(1e12),
-        VitalState::Usual | VitalState::Unknown => ((vital.value - usual.low) / wide).clamp(0.0, 1.0),
-    }
 }
 
 fn is_unusual(vital: &Vital) -> bool {

@@ -2,15 +2,13 @@
 //! again; its certificate runs out within days besides. The same host's php-fpm can be stopped alone: then the web server
 //! is well and what it hands requests on to is gone.
 
-use std::collections::BTreeMap;
-
 use super::Scenario;
 use super::parts::{
     Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Attackers, Clients, FilePlan, HostPlan, Plan, Server, Times, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "bad-edit",
@@ -43,7 +41,6 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(file(&format!("{sites}/{name}.conf"), tls_site(&who.site, line)));
     files.push(FilePlan { path: RESTART.into(), mode: 0o755, content: restart(sites, &name) });
     let php = crate::prerequisites::php_version().unwrap_or_default();
-    let port = who.web.port();
     let web = HostPlan {
         name: "web1".into(),
         address: *who.web.ip(),
@@ -59,32 +56,13 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let place = format!("/etc/apache2/sites-enabled/{name}.conf:{line}");
     let truth = Truth {
-        scenario: String::new(),
-        seed: 0,
-        parameters: BTreeMap::new(),
-        cause: "config-error".into(),
         where_: [("file", place), ("php", php)].map(|(k, v)| (k.into(), v)).into(),
-        web: Server {
-            host: "web1".into(),
-            address: *who.web.ip(),
-            port,
-            site: who.site.clone(),
-            worker_limit: 50,
-            backend_limit: Some(children),
-            memory_limit_bytes: Some(1 << 30),
-        },
-        balancer: None,
-        admin: who.admin,
-        lan: who.lan.prefix,
-        gateway: who.lan.router,
-        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
-        attackers: Attackers {
-            prefixes: who.attacker_prefixes.clone(),
-            addresses: nobody,
-            connections: source.len() as u64,
-        },
-        never_answers: who.never_answers,
-        times: Times::default(),
+        ..who.truth(
+            "config-error",
+            who.server(50, Some(children), Some(1 << 30)),
+            nobody,
+            source.len() as u64,
+        )
     };
     // Nobody attacks here; the incident is what the administrator runs.
     let attack = AttackPlan {

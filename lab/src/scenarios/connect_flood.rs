@@ -2,16 +2,16 @@
 //! waits for a host that never answers and holds a worker until the proxy's timeout; soon there is no worker left,
 //! the balancer calls the server down, and load, CPU, memory and disk look as on any other day.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, prefork, shell, site,
+    sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Attackers, Clients, HostPlan, Plan, Server, Times, Truth};
+use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -95,28 +95,14 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         services: vec![argv("rsyslogd"), argv("service haproxy start")],
     };
     let truth = Truth {
-        scenario: String::new(),
-        seed: 0,
-        parameters: BTreeMap::new(),
-        cause: "open-proxy-abuse".into(),
         where_: [("method", "CONNECT"), ("via_balancer", "no")].map(|(k, v)| (k.into(), v.into())).into(),
-        web: Server {
-            host: "web1".into(),
-            address: *who.web.ip(),
-            port: who.web.port(),
-            site: who.site.clone(),
-            worker_limit: workers,
-            backend_limit: Some(children),
-            memory_limit_bytes: Some(memory),
-        },
         balancer: Some(who.balancer),
-        admin: who.admin,
-        lan: who.lan.prefix,
-        gateway: who.lan.router,
-        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
-        attackers: Attackers { prefixes: who.attacker_prefixes.clone(), addresses: attackers, connections },
-        never_answers: who.never_answers,
-        times: Times::default(),
+        ..who.truth(
+            "open-proxy-abuse",
+            who.server(workers, Some(children), Some(memory)),
+            attackers,
+            connections,
+        )
     };
     let attack = AttackPlan {
         target: who.web,
@@ -130,18 +116,17 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
 
 fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
     let pool = format!("/etc/php/{php}/fpm/pool.d/www.conf");
-    vec![
+    let fpm = vec![
         shell(&format!("a2dismod -q -f php{php} || true")),
         argv("a2enmod -q mpm_prefork proxy_fcgi setenvif status"),
         argv(&format!("a2enconf -q php{php}-fpm")),
-        shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
-        shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
         shell(&format!(
             "sed -i -e 's/^pm.max_children =.*/pm.max_children = {children}/' \
              -e 's|^;*slowlog =.*|slowlog = /var/log/php{php}-fpm-slow.log|' \
              -e 's/^;*request_slowlog_timeout =.*/request_slowlog_timeout = 5s/' {pool}"
         )),
-    ]
+    ];
+    [fpm, listen_on(port)].concat()
 }
 
 /// The front controller has an old relay in it: whatever is asked for by CONNECT, it connects to, and waits. There is

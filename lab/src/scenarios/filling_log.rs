@@ -1,15 +1,14 @@
 //! `filling-log`: somebody asks the site for an export, and the export writes a log without end into the site's own file
 //! system. When that is full, pages that keep a session fail.
 
-use std::collections::BTreeMap;
-
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, prefork,
+    shell, site, sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Attackers, Clients, FilePlan, HostPlan, Plan, Server, Times, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "filling-log",
@@ -43,8 +42,6 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         format!("<?php\nexec('{export} >/dev/null 2>&1 &');\necho 'begun';\n"),
     ));
     files.push(FilePlan { path: export, mode: 0o755, content: export_sh(&place, &log, rate_mib) });
-    let php = crate::prerequisites::php_version().unwrap_or_default();
-    let port = who.web.port();
     let web = HostPlan {
         name: "web1".into(),
         address: *who.web.ip(),
@@ -52,11 +49,9 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         files,
         setup: [
             base_setup(),
+            mod_php(),
+            listen_on(who.web.port()),
             vec![
-                argv(&format!("a2enmod -q mpm_prefork php{php} status")),
-                shell(&format!("a2disconf -q -f php{php}-fpm || true")),
-                shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
-                shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
                 argv(&format!("mkdir -p {place}")),
                 argv(&format!("mount -t tmpfs -o size={size_mib}m,mode=755 {name} {place}")),
                 argv(&format!("install -d -o www-data -g www-data {place}/log {place}/sessions")),
@@ -67,34 +62,10 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
     };
     let truth = Truth {
-        scenario: String::new(),
-        seed: 0,
-        parameters: BTreeMap::new(),
-        cause: "disk-full".into(),
         where_: [("file", log), ("mount", place), ("process", format!("{name}-export"))]
             .map(|(k, v)| (k.into(), v))
             .into(),
-        web: Server {
-            host: "web1".into(),
-            address: *who.web.ip(),
-            port,
-            site: who.site.clone(),
-            worker_limit: WORKERS,
-            backend_limit: None,
-            memory_limit_bytes: None,
-        },
-        balancer: None,
-        admin: who.admin,
-        lan: who.lan.prefix,
-        gateway: who.lan.router,
-        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
-        attackers: Attackers {
-            prefixes: who.attacker_prefixes.clone(),
-            addresses: attackers,
-            connections: 1,
-        },
-        never_answers: who.never_answers,
-        times: Times::default(),
+        ..who.truth("disk-full", who.server(WORKERS, None, None), attackers, 1)
     };
     let site = &who.site;
     let attack = AttackPlan {

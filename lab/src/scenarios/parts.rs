@@ -1,12 +1,15 @@
 //! What scenarios share: who lives at which address, the web site, and a stock Debian's logs and logins.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AdminPlan, ClientsPlan, FilePlan, LanPlan, SitePlan};
+use crate::plan::{
+    AdminPlan, Attackers, Clients, ClientsPlan, FilePlan, LanPlan, Server, SitePlan, Times, Truth,
+};
 
 /// Documentation prefixes (RFC 5737); most of the internet of a lab is in the benchmark range (RFC 2544).
 const DOCUMENTATION: &[[u8; 3]] = &[[192, 0, 2], [198, 51, 100], [203, 0, 113]];
@@ -108,6 +111,54 @@ impl Neighbourhood {
             pages: site.pages[..site.pages.len().min(3)].to_vec(),
             every_ms: 8000,
             patience_ms: 30_000,
+        }
+    }
+
+    /// The web server, as it is set up.
+    pub(super) fn server(
+        &self,
+        worker_limit: u64,
+        backend_limit: Option<u64>,
+        memory_limit_bytes: Option<u64>,
+    ) -> Server {
+        Server {
+            host: "web1".into(),
+            address: *self.web.ip(),
+            port: self.web.port(),
+            site: self.site.clone(),
+            worker_limit,
+            backend_limit,
+            memory_limit_bytes,
+        }
+    }
+
+    /// What really is the case, without what is the scenario's own: `where_`, and a balancer.
+    pub(super) fn truth(
+        &self,
+        cause: &str,
+        web: Server,
+        attackers: Vec<Ipv4Addr>,
+        connections: u64,
+    ) -> Truth {
+        Truth {
+            scenario: String::new(),
+            seed: 0,
+            parameters: BTreeMap::new(),
+            cause: cause.into(),
+            where_: BTreeMap::new(),
+            web,
+            balancer: None,
+            admin: self.admin,
+            lan: self.lan.prefix,
+            gateway: self.lan.router,
+            clients: Clients { prefixes: self.client_prefixes.clone(), addresses: self.clients.clone() },
+            attackers: Attackers {
+                prefixes: self.attacker_prefixes.clone(),
+                addresses: attackers,
+                connections,
+            },
+            never_answers: self.never_answers,
+            times: Times::default(),
         }
     }
 }
@@ -236,6 +287,23 @@ pub(super) fn base_setup() -> Vec<Vec<String>> {
         // Stock machines have it since their installation; images of them often come without.
         argv("ssh-keygen -q -A"),
         argv("rm -f /var/www/html/index.html"),
+    ]
+}
+
+/// Apache's prefork with PHP in its workers.
+pub(super) fn mod_php() -> Vec<Vec<String>> {
+    let php = crate::prerequisites::php_version().unwrap_or_default();
+    vec![
+        argv(&format!("a2enmod -q mpm_prefork php{php} status")),
+        shell(&format!("a2disconf -q -f php{php}-fpm || true")),
+    ]
+}
+
+/// Debian's default site at another port than 80.
+pub(super) fn listen_on(port: u16) -> Vec<Vec<String>> {
+    vec![
+        shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
+        shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
     ]
 }
 

@@ -3,15 +3,14 @@
 //!
 //! Beside it a job runs by the clock. While `/run/share-hangs` exists, it does not end, and the next ones neither.
 
-use std::collections::BTreeMap;
-
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, mod_php, prefork, shell, site,
+    sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Attackers, Clients, FilePlan, HostPlan, Plan, Server, Times, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "runaway-client",
@@ -46,21 +45,13 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(program(&format!("/usr/local/bin/{watcher}"), &script));
     files.push(program("/usr/local/bin/share-sync", JOB_PL));
     files.push(program("/usr/local/sbin/by-the-clock.sh", CLOCK_SH));
-    let php = crate::prerequisites::php_version().unwrap_or_default();
     let aside = |path: &str| shell(&format!("setsid {path} </dev/null >/dev/null 2>&1 &"));
     let web = HostPlan {
         name: "web1".into(),
         address: *who.web.ip(),
         memory_limit_bytes: Some(768 << 20),
         files,
-        setup: [
-            base_setup(),
-            vec![
-                argv(&format!("a2enmod -q mpm_prefork php{php} status")),
-                shell(&format!("a2disconf -q -f php{php}-fpm || true")),
-            ],
-        ]
-        .concat(),
+        setup: [base_setup(), mod_php()].concat(),
         services: vec![
             argv("rsyslogd"),
             argv("service ssh start"),
@@ -83,10 +74,6 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         services: vec![aside("/usr/local/sbin/registryd")],
     };
     let truth = Truth {
-        scenario: String::new(),
-        seed: 0,
-        parameters: BTreeMap::new(),
-        cause: "runaway-process".into(),
         where_: [
             ("comm", client),
             ("script", format!("/usr/local/bin/{watcher}")),
@@ -94,27 +81,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         ]
         .map(|(key, value)| (key.into(), value))
         .into(),
-        web: Server {
-            host: "web1".into(),
-            address: *who.web.ip(),
-            port: who.web.port(),
-            site: who.site.clone(),
-            worker_limit: workers,
-            backend_limit: None,
-            memory_limit_bytes: Some(768 << 20),
-        },
-        balancer: None,
-        admin: who.admin,
-        lan: who.lan.prefix,
-        gateway: who.lan.router,
-        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
-        attackers: Attackers {
-            prefixes: who.attacker_prefixes.clone(),
-            addresses: attackers,
-            connections: 1,
-        },
-        never_answers: who.never_answers,
-        times: Times::default(),
+        ..who.truth("runaway-process", who.server(workers, None, Some(768 << 20)), attackers, 1)
     };
     let attack = AttackPlan {
         target: who.web,

@@ -1,15 +1,14 @@
 //! `xmlrpc-flood`: a flood of `POST /xmlrpc.php`, each of which takes much memory for some seconds. The host runs
 //! out of it, the kernel kills workers, and page views fall to a third and less.
 
-use std::collections::BTreeMap;
-
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, prefork, site,
+    sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Attackers, Clients, HostPlan, Plan, Server, Times, Truth};
+use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "xmlrpc-flood",
@@ -59,48 +58,17 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
     files.push(file(&format!("/var/www/html{path}"), xmlrpc_php(each_mib, work_ms)));
-    let php = crate::prerequisites::php_version().unwrap_or_default();
-    let port = who.web.port();
     let web = HostPlan {
         name: "web1".into(),
         address: *who.web.ip(),
         memory_limit_bytes: Some(memory),
         files,
-        setup: [
-            base_setup(),
-            vec![
-                argv(&format!("a2enmod -q mpm_prefork php{php} status")),
-                shell(&format!("a2disconf -q -f php{php}-fpm || true")),
-                shell(&format!("sed -i 's/^Listen 80$/Listen {port}/' /etc/apache2/ports.conf")),
-                shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
-            ],
-        ]
-        .concat(),
+        setup: [base_setup(), mod_php(), listen_on(who.web.port())].concat(),
         services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
     };
     let truth = Truth {
-        scenario: String::new(),
-        seed: 0,
-        parameters: BTreeMap::new(),
-        cause: "http-flood".into(),
         where_: [("method", "POST"), ("path", path.as_str())].map(|(k, v)| (k.into(), v.into())).into(),
-        web: Server {
-            host: "web1".into(),
-            address: *who.web.ip(),
-            port,
-            site: who.site.clone(),
-            worker_limit: workers,
-            backend_limit: None,
-            memory_limit_bytes: Some(memory),
-        },
-        balancer: None,
-        admin: who.admin,
-        lan: who.lan.prefix,
-        gateway: who.lan.router,
-        clients: Clients { prefixes: who.client_prefixes.clone(), addresses: who.clients.clone() },
-        attackers: Attackers { prefixes: who.attacker_prefixes.clone(), addresses: attackers, connections },
-        never_answers: who.never_answers,
-        times: Times::default(),
+        ..who.truth("http-flood", who.server(workers, None, Some(memory)), attackers, connections)
     };
     let attack = AttackPlan {
         target: who.web,

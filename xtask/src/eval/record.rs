@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use toban_lab::{Lab, Params};
@@ -30,10 +30,7 @@ pub(super) fn record(scenario: &str, seed: u64) -> Result<()> {
     let mut agent = lab.spawn(lab.web(), &["toban", "run"])?;
     thread::sleep(AGENT_BEFORE);
     lab.start_incident(WATCHED * 2)?;
-    let began = Instant::now();
-    while began.elapsed() < WATCHED {
-        thread::sleep(Duration::from_secs(1));
-    }
+    thread::sleep(WATCHED);
     let inside = "/run/toban.case";
     let said = lab.exec(lab.web(), &["toban", "case", "export", "1", "-o", inside])?;
     ensure!(said.status.success(), "no case: {}", String::from_utf8_lossy(&said.stderr));

@@ -6,13 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use super::*;
 
 fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
-    let tree = tempfile::tempdir().unwrap();
+    let tree = crate::root::tests::tree(files);
     let root = Root::new(tree.path());
-    for (path, text) in files {
-        let path = root.at(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
     (tree, root)
 }
 

@@ -314,9 +314,7 @@ pub fn running_since(root: &Root, known: &KnownServer, boot: Time, processes: &[
                 exe == known.exe || exe.file_name().is_some_and(|exe| exe.to_string_lossy().starts_with(name))
             })
         })
-        .map(|process| {
-            boot + std::time::Duration::from_millis(process.id.start_ticks * 1000 / procfs::TICKS_PER_SECOND)
-        })
+        .map(|process| process.id.started(boot))
         .min()
 }
 

@@ -7,7 +7,7 @@ use toban_model::{Host, ProcessId, Pulse, Service, Upstream};
 
 use crate::Root;
 use crate::procfs::{self, ProcessStat};
-use crate::sockets::{self, Filter, States};
+use crate::sockets::{self, Socket};
 
 /// Services looked at; a host with more has its pulse taken of the first.
 const SERVICES_MAX: usize = 64;
@@ -23,8 +23,7 @@ pub struct Pulses {
 impl Pulses {
     /// Looks once. The states are read only of a service that may be in trouble: something waits for it, or its first
     /// process is stopped.
-    pub fn take(&mut self, root: &Root, services: &[Service]) -> Vec<Pulse> {
-        let listeners = tcp_listeners(root);
+    pub fn take(&mut self, root: &Root, services: &[Service], listeners: &[Socket]) -> Vec<Pulse> {
         let unix = if services.iter().any(|service| !service.listens_unix.is_empty()) {
             sockets::unix_listeners(root).unwrap_or_default()
         } else {
@@ -39,8 +38,9 @@ impl Pulses {
                     .filter(|(id, state, _)| *id == service.master && *state != b'Z');
                 let tcp = listeners
                     .iter()
-                    .filter(|(address, _)| service.listens.contains(address))
-                    .map(|(_, queue)| queue);
+                    .map(|socket| &socket.connection)
+                    .filter(|connection| service.listens.contains(&connection.local))
+                    .map(|connection| &connection.recv_queue);
                 let paths = unix
                     .iter()
                     .filter(|socket| service.listens_unix.contains(&socket.path))
@@ -80,16 +80,9 @@ impl Pulses {
     }
 }
 
-/// Every listener, with the length of its queue.
-fn tcp_listeners(root: &Root) -> Vec<(SocketAddr, u32)> {
-    let filter = Filter { states: States::LISTEN, local_ports: Vec::new(), with_info: false };
-    let sockets = sockets::tcp_connections(root, &filter).unwrap_or_default();
-    sockets.into_iter().map(|socket| (socket.local, socket.recv_queue)).collect()
-}
-
 /// Where the services of this host hand requests on to on this same host, and whether anybody listens there.
 pub fn upstreams(root: &Root, host: &Host) -> Vec<Upstream> {
-    let tcp = tcp_listeners(root);
+    let tcp = sockets::listeners(root).map(|sockets| sockets.list).unwrap_or_default();
     let unix = sockets::unix_listeners(root).unwrap_or_default();
     let mut all = Vec::new();
     for service in host.services.iter().take(SERVICES_MAX) {
@@ -103,7 +96,7 @@ pub fn upstreams(root: &Root, host: &Host) -> Vec<Upstream> {
                 })
             } else {
                 let Some(place) = local_place(name, &host.own) else { continue };
-                tcp.iter().any(|(address, _)| {
+                tcp.iter().map(|socket| socket.connection.local).any(|address| {
                     address.port() == place.port()
                         && (address.ip().is_unspecified()
                             || address.ip() == place.ip()
@@ -140,7 +133,11 @@ mod tests {
         let mine = host.services.iter_mut().find(|service| service.listens.contains(&address)).unwrap();
         mine.backends = vec![address.to_string(), "/nowhere.sock".into(), "192.0.2.1:80".into()];
         let service = mine.clone();
-        let take = || Pulses::default().take(&Root::host(), std::slice::from_ref(&service)).remove(0);
+        let pulses = |services: &[Service]| {
+            let listeners = sockets::listeners(&Root::host()).unwrap().list;
+            Pulses::default().take(&Root::host(), services, &listeners)
+        };
+        let take = || pulses(std::slice::from_ref(&service)).remove(0);
         assert!(take().lives);
         let _waiting = TcpStream::connect(address).unwrap();
         let pulse = take();
@@ -148,10 +145,7 @@ mod tests {
         assert!(pulse.states.iter().sum::<u32>() >= 1, "{pulse:?}");
         let mut other = service.clone();
         other.master.start_ticks += 1;
-        assert!(
-            !Pulses::default().take(&Root::host(), &[other])[0].lives,
-            "a later process of the same number"
-        );
+        assert!(!pulses(&[other])[0].lives, "a later process of the same number");
         host.services.retain(|service| service.listens.contains(&address));
         let found = upstreams(&Root::host(), &host);
         let listens: Vec<bool> = found.iter().map(|upstream| upstream.listens).collect();

@@ -33,7 +33,19 @@ const AFTER: Duration = Duration::from_secs(300);
 
 /// Whether a stopped server's configuration explains why it does not run.
 pub(super) fn explains(stopped: &Stopped) -> bool {
-    complaint(stopped).is_some() || edit_of(stopped).is_some()
+    fault(stopped).is_some()
+}
+
+/// What is wrong with the configuration of a stopped server.
+enum Fault<'a> {
+    /// It said so.
+    Said(&'a LifeLine),
+    /// It was changed at that time.
+    Edited(&'a Edited),
+}
+
+fn fault(stopped: &Stopped) -> Option<Fault<'_>> {
+    complaint(stopped).map(Fault::Said).or_else(|| edit_of(stopped).map(Fault::Edited))
 }
 
 /// The change that came right before or after the end, if the server shut down in order and did not come again.
@@ -55,13 +67,14 @@ fn edit_of(stopped: &Stopped) -> Option<&Edited> {
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let failures = &picture.situation.failures;
-    let mut down: Vec<&Stopped> = failures.stopped.iter().filter(|stopped| explains(stopped)).collect();
     // Where several are down, one that said why comes first.
-    down.sort_by_key(|stopped| (complaint(stopped).is_none(), stopped.since));
-    if let Some(stopped) = down.first() {
-        return Judged::Is(match complaint(stopped) {
-            Some(line) => of_complaint(stopped, line),
-            None => of_edit(stopped),
+    let down = failures.stopped.iter().filter_map(|stopped| Some((stopped, fault(stopped)?)));
+    if let Some((stopped, fault)) =
+        down.min_by_key(|(stopped, fault)| (matches!(fault, Fault::Edited(_)), stopped.since))
+    {
+        return Judged::Is(match fault {
+            Fault::Said(line) => of_complaint(stopped, line),
+            Fault::Edited(edit) => of_edit(stopped, edit),
         });
     }
     let Some(broken) = failures.misconfigured.first() else { return Judged::Unknown };
@@ -107,15 +120,14 @@ fn of_complaint(stopped: &Stopped, line: &LifeLine) -> Candidate {
     }
 }
 
-fn of_edit(stopped: &Stopped) -> Candidate {
+fn of_edit(stopped: &Stopped, edit: &Edited) -> Candidate {
     let unit = unit_of(&stopped.known);
-    let edit = edit_of(stopped);
-    let mut told: Vec<Evidence> = edit.into_iter().map(|edit| changed(edit, stopped.since)).collect();
+    let mut told = vec![changed(edit, stopped.since)];
     told.extend(last_words(&stopped.words));
-    let file = edit.map(|edit| edit.path.display().to_string()).unwrap_or_default();
+    let file = edit.path.display().to_string();
     Candidate {
         confidence: 0.7,
-        culprits: culprits(None, &stopped.edited),
+        culprits: vec![named(CulpritKind::File, file.clone())],
         evidence: told,
         summary: Text::new(
             format!(

@@ -131,18 +131,14 @@ fn moved(user: &DiskUser) -> f64 {
 }
 
 fn culprit(picture: &Picture<'_>, user: &DiskUser, share: f64) -> Culprit {
-    let started = picture.situation.host.boot + Duration::from_millis(user.id.start_ticks.saturating_mul(10));
     Culprit {
         kind: CulpritKind::Process,
         value: user.comm.clone(),
         share: (share * 100.0).round() / 100.0,
         r#where: Where::from([("group".to_owned(), user.group.clone())]),
         process: Some(NamedProcess {
-            id: user.id,
-            started,
-            comm: user.comm.clone(),
             command: user.command.clone(),
-            parents: Vec::new(),
+            ..NamedProcess::known_by(user.id, &user.comm, picture.situation.host.boot)
         }),
     }
 }

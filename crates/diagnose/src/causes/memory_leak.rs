@@ -172,13 +172,7 @@ fn culprit(picture: &Picture<'_>, growth: &Growth) -> Culprit {
     let boot = picture.situation.host.boot;
     let process = growth.process.map(|id| {
         let known = holders.iter().find(|holder| holder.largest.id == id).map(|h| h.largest.clone());
-        known.unwrap_or_else(|| NamedProcess {
-            id,
-            started: boot + Duration::from_millis(id.start_ticks.saturating_mul(10)),
-            comm: growth.name.clone(),
-            command: String::new(),
-            parents: Vec::new(),
-        })
+        known.unwrap_or_else(|| NamedProcess::known_by(id, &growth.name, boot))
     });
     Culprit {
         kind: if process.is_some() { CulpritKind::Process } else { CulpritKind::Unit },

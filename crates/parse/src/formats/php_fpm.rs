@@ -33,16 +33,21 @@ pub(crate) const UNIT: Unit = Unit {
 
 fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<ErrorLine<'a>> {
     let mut scan = Scan::new(line);
+    let time = dates.local(&stamp(&mut scan)?)?;
+    scan.literal(b"] ")?;
+    let level = level(scan.until(b": ")?)?;
+    Some(ErrorLine { time: Some(time), ..message(scan, level)? })
+}
+
+/// `[22-Nov-2026 10:23:44`, as PHP and php-fpm begin a line.
+pub(super) fn stamp(scan: &mut Scan<'_>) -> Option<Civil> {
     scan.literal(b"[")?;
     let [day @ .., b'-'] = scan.take(3)? else { return None };
     let [name @ .., b'-'] = scan.take(4)? else { return None };
     let [year @ .., b' '] = scan.take(5)? else { return None };
     let (day, month, year) = (day_padded(day)?, month(name)?, number(year)? as i32);
-    let (hour, minute, second, micros) = time_of_day(&mut scan)?;
-    let time = dates.local(&Civil { year, month, day, hour, minute, second, micros })?;
-    scan.literal(b"] ")?;
-    let level = level(scan.until(b": ")?)?;
-    Some(ErrorLine { time: Some(time), ..message(scan, level)? })
+    let (hour, minute, second, micros) = time_of_day(scan)?;
+    Some(Civil { year, month, day, hour, minute, second, micros })
 }
 
 /// The event of a line that php-fpm wrote through syslog (`error_log = syslog`): `[WARNING] [pool www] …`.

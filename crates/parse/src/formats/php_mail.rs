@@ -6,10 +6,11 @@ use memchr::memmem;
 use toban_model::event::Event;
 use toban_model::{Text, Time};
 
+use super::php_fpm::stamp;
 use super::{Sample, Unit, Way};
-use crate::scan::{Scan, number};
+use crate::scan::Scan;
 use crate::service::NOTHING;
-use crate::stamp::{Civil, Dates, day_padded, month, time_of_day};
+use crate::stamp::Dates;
 use crate::syslog::Head;
 
 pub(crate) const UNIT: Unit = Unit {
@@ -24,13 +25,7 @@ pub(crate) const UNIT: Unit = Unit {
 /// script.
 fn read<'a>(line: &'a [u8], dates: &mut Dates) -> Option<Event<'a>> {
     let mut scan = Scan::new(line);
-    scan.literal(b"[")?;
-    let [day @ .., b'-'] = scan.take(3)? else { return None };
-    let [name @ .., b'-'] = scan.take(4)? else { return None };
-    let [year @ .., b' '] = scan.take(5)? else { return None };
-    let (day, month, year) = (day_padded(day)?, month(name)?, number(year)? as i32);
-    let (hour, minute, second, micros) = time_of_day(&mut scan)?;
-    let civil = Civil { year, month, day, hour, minute, second, micros };
+    let civil = stamp(&mut scan)?;
     scan.literal(b" ")?;
     // PHP names its own zone (date.timezone): UTC if nobody set it, else nearly always the host's.
     let time = match scan.until(b"]")? {

@@ -1,6 +1,6 @@
 //! The looks of a second: servers, what there is only so much of, listeners, processes.
 
-use toban_collect::{Sampler, closer, crowd, listeners, outbound, servers};
+use toban_collect::{Sampler, closer, crowd, listeners, outbound, servers, sockets};
 use toban_detect::Watch;
 use toban_model::{Reading, Time};
 
@@ -26,12 +26,14 @@ impl Flow {
             self.watch.view(view);
         }
         self.holdings.follow(&self.root, now, &mut self.watch);
+        let listening = sockets::listeners(&self.root);
         if let Some(inspector) = &mut self.inspector {
-            inspector.look(&self.root, &mut self.watch, now);
+            let listening = listening.as_ref().map_or(&[][..], |sockets| &sockets.list);
+            inspector.look(&self.root, &mut self.watch, listening, now);
         }
         if self.root.is_live() {
-            if let Ok(queues) = listeners::queues(&self.root) {
-                self.watch.queues(now, queues);
+            if let Ok(listening) = &listening {
+                self.watch.queues(now, listeners::queues(listening));
             }
             if self.watch.vital("tcp.syn_sent").is_some_and(|opening| opening >= outbound::OPENING_MIN) {
                 self.watch.outbound(now, outbound::look(&self.root));
