@@ -237,6 +237,11 @@ impl Watch {
         self.standing.pulse(at, pulses);
     }
 
+    /// toban itself restarts servers at `at`: that they are gone is no failure of theirs.
+    pub fn own_work(&mut self, at: Time) {
+        self.standing.own_work(at);
+    }
+
     /// Servers that were seen to serve and are gone.
     pub fn missing(&self) -> Vec<KnownServer> {
         self.standing.missing()

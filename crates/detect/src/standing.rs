@@ -93,9 +93,17 @@ pub struct Standing {
     last: Option<Inspection>,
     #[serde(skip)]
     still: BTreeMap<String, Still>,
+    /// Until then what is gone is gone by toban's own hand.
+    #[serde(skip)]
+    own_work: Option<Time>,
 }
 
 impl Standing {
+    /// toban itself restarts servers now. What is gone meanwhile, and for as long as a restart takes, is no failure.
+    pub(crate) fn own_work(&mut self, at: Time) {
+        self.own_work = Some(at + RESTART);
+    }
+
     /// Takes a slow look.
     pub(crate) fn inspect(&mut self, look: Inspection) {
         let at = look.at;
@@ -193,6 +201,15 @@ impl Standing {
             .collect()
     }
 
+    /// Whether a place where somebody listened has nobody now.
+    pub fn misses_upstream(&self) -> bool {
+        let gone = |upstream: &&toban_model::Upstream| !upstream.listens;
+        self.last.iter().flat_map(|last| &last.upstreams).filter(gone).any(|upstream| {
+            let key = format!("{} {}", upstream.of, upstream.name);
+            self.upstreams.get(&key).is_some_and(|silence| silence.worked)
+        })
+    }
+
     /// What has failed by `at`. `is_full` says of a service that all its workers are busy.
     pub(crate) fn close(
         &self,
@@ -206,7 +223,8 @@ impl Standing {
             return Failures::default();
         };
         let mut failures = Failures { certificates: last.certificates.clone(), ..Failures::default() };
-        for look in &last.servers {
+        let own_work = self.own_work.is_some_and(|until| at < until);
+        for look in last.servers.iter().filter(|look| !own_work || look.running_since.is_some()) {
             if look.running_since.is_some() {
                 failures.misconfigured.extend(misconfigured(look));
             } else {
@@ -230,14 +248,17 @@ impl Standing {
                 waits_in: still.pulse.waits_in.clone(),
             })
             .collect();
-        for upstream in last.upstreams.iter().filter(|upstream| !upstream.listens) {
+        let grace = if last.maintenance { MAINTENANCE } else { RESTART };
+        for upstream in last.upstreams.iter().filter(|upstream| !upstream.listens && !own_work) {
             let key = format!("{} {}", upstream.of, upstream.name);
             let Some(silence) = self.upstreams.get(&key) else { continue };
             let said = errors.iter().filter(|e| e.service == upstream.of && REFUSED.contains(&&*e.code));
             let refused: u32 = said.clone().map(|e| e.count).sum();
             let first = said.map(|e| e.first).min();
             let gone = silence.since.unwrap_or(last.at);
-            if refused > 0 || silence.worked && at.since(gone) >= RESTART && !last.maintenance {
+            // Of one that was never seen to listen only who was refused there can tell that somebody should.
+            let missed_since = if silence.worked { Some(gone) } else { first };
+            if missed_since.is_some_and(|since| at.since(since) >= grace) && silence.looks >= 2 {
                 failures.upstreams.push(UpstreamGone {
                     name: upstream.name.clone(),
                     of: upstream.of.clone(),

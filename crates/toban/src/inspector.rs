@@ -79,6 +79,7 @@ impl Inspector {
             watch.inspect(found);
         }
         let missing = watch.missing();
+        let gone = gone || watch.standing().misses_upstream();
         let every = if gone || !missing.is_empty() { GONE_EVERY } else { EVERY };
         self.ask(missing, every);
     }

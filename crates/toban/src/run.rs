@@ -221,6 +221,9 @@ impl Agent {
         if now.since(self.kept_standing) >= KEEP_STANDING_EVERY {
             self.keep_standing(now);
         }
+        if self.acting {
+            self.flow.watch.own_work(now);
+        }
         let situation = self.flow.close(now, true);
         let diagnosis = diagnose(&situation);
         self.follow_course(&situation, &diagnosis);
@@ -335,6 +338,7 @@ impl Agent {
                 Report::Acted(record) => {
                     self.acting = false;
                     self.done.note(&record.plan.steps, now);
+                    self.flow.watch.own_work(now);
                     self.flow.rediscover();
                     self.tell_action(&record);
                     if record.state == ActionState::Done {

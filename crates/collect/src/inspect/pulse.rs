@@ -82,8 +82,11 @@ impl Pulses {
 
 /// Where the services of this host hand requests on to on this same host, and whether anybody listens there.
 pub fn upstreams(root: &Root, host: &Host) -> Vec<Upstream> {
-    let tcp = sockets::listeners(root).map(|sockets| sockets.list).unwrap_or_default();
-    let unix = sockets::unix_listeners(root).unwrap_or_default();
+    // Without the list of listeners nobody can be said not to be on it.
+    let (Ok(tcp), Ok(unix)) = (sockets::listeners(root), sockets::unix_listeners(root)) else {
+        return Vec::new();
+    };
+    let tcp = tcp.list;
     let mut all = Vec::new();
     for service in host.services.iter().take(SERVICES_MAX) {
         for name in &service.backends {

@@ -206,6 +206,8 @@ fn places_that_nobody_listens_at() {
     // Configured and never used.
     let mut standing = Standing::default();
     standing.inspect(place(0, false));
+    assert_eq!(gone(&standing, 20, &[refused(4)]), [], "one look may fall into a restart");
+    standing.inspect(place(2, false));
     assert_eq!(gone(&standing, 20, &[]), []);
     assert_eq!(gone(&standing, 20, &[refused(4)])[0].refused, 4);
     // It listened before.
@@ -213,6 +215,12 @@ fn places_that_nobody_listens_at() {
     standing.inspect(place(0, true));
     standing.inspect(place(10, false));
     assert_eq!(gone(&standing, 12, &[]), [], "a restart");
+    standing.inspect(place(12, false));
+    assert_eq!(gone(&standing, 14, &[refused(4)]), [], "refused in a restart");
+    let mut own = standing.clone();
+    own.own_work(at(16));
+    assert_eq!(gone(&own, 18, &[refused(4)]), [], "toban restarts it");
+    assert_eq!(gone(&own, 23, &[refused(4)]).len(), 1, "and it has not come back");
     let missed = gone(&standing, 18, &[]);
     assert_eq!((missed.len(), missed[0].listened, missed[0].refused), (1, true, 0));
     standing.inspect(place(20, true));
