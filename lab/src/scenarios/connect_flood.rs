@@ -6,8 +6,8 @@ use std::net::SocketAddrV4;
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, prefork, shell, site,
-    sources,
+    Counts, Neighbourhood, PAGE_PHP, argv, balancer, base_setup, default_site, file, health_php, listen_on,
+    prefork, shell, site, sources,
 };
 use crate::LabError;
 use crate::params::Draw;
@@ -68,10 +68,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(default_site(&who.site, log_format, &proxy));
     files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", index_php(&who, relay_timeout)));
-    files.push(file(
-        "/var/www/html/health.php",
-        "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n",
-    ));
+    files.push(health_php());
     let php = crate::prerequisites::php_version().unwrap_or_default();
     let web = HostPlan {
         name: "web1".into(),
@@ -86,14 +83,6 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
             argv("service apache2 start"),
         ],
     };
-    let balancer = HostPlan {
-        name: "lb".into(),
-        address: who.balancer,
-        memory_limit_bytes: Some(512 << 20),
-        files: vec![file("/etc/haproxy/haproxy.cfg", haproxy_cfg(who.web, check_every))],
-        setup: base_setup(),
-        services: vec![argv("rsyslogd"), argv("service haproxy start")],
-    };
     let truth = Truth {
         where_: [("method", "CONNECT"), ("via_balancer", "no")].map(|(k, v)| (k.into(), v.into())).into(),
         balancer: Some(who.balancer),
@@ -106,12 +95,21 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 60_000,
+        reads: true,
         requests,
     };
-    Ok(Plan { lan: who.lan, hosts: vec![web, balancer], clients, admin, attack, truth })
+    Ok(Plan {
+        lan: who.lan,
+        hosts: vec![web, balancer(who.balancer, &[who.web], check_every)],
+        clients,
+        admin,
+        attack,
+        truth,
+    })
 }
 
 fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
@@ -144,46 +142,6 @@ fn index_php(who: &Neighbourhood, relay_timeout: u64) -> String {
          \x20   http_response_code($peer ? 200 : 504);\n\
          \x20   exit;\n\
          }}\n{PAGE_PHP}"
-    )
-}
-
-fn haproxy_cfg(web: SocketAddrV4, check_every: u64) -> String {
-    format!(
-        "global
-	log /dev/log	local0
-	log /dev/log	local1 notice
-	chroot /var/lib/haproxy
-	stats socket /run/haproxy/admin.sock mode 660 level admin
-	stats timeout 30s
-	user haproxy
-	group haproxy
-	daemon
-	maxconn 4000
-
-defaults
-	log	global
-	mode	http
-	option	httplog
-	option	dontlognull
-	option	forwardfor
-	option	http-server-close
-	retries	3
-	timeout connect 3s
-	timeout client  30s
-	timeout server  15s
-	timeout check   3s
-	timeout http-keep-alive 5s
-
-frontend www
-	bind :80
-	http-request set-header X-Forwarded-Proto http
-	default_backend web
-
-backend web
-	option httpchk GET /health.php
-	http-check expect status 200
-	server web1 {web} check inter {check_every}s fall 3 rise 2
-"
     )
 }
 

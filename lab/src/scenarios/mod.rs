@@ -5,6 +5,7 @@ mod connect_flood;
 mod filling_log;
 mod parts;
 mod runaway_client;
+mod slow_readers;
 mod xmlrpc_flood;
 
 use crate::LabError;
@@ -27,6 +28,7 @@ pub static ALL: &[Scenario] = &[
     filling_log::SCENARIO,
     bad_edit::SCENARIO,
     runaway_client::SCENARIO,
+    slow_readers::SCENARIO,
 ];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {

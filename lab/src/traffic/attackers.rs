@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::thread;
@@ -33,11 +33,13 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     let attackers = Arc::new(Attackers { plan, began: Once::new(), began_file: out.to_owned() });
     let mut rng = fastrand::Rng::new();
     let mut threads = Vec::new();
-    for source in attackers.plan.sources.clone() {
+    let targets: Vec<SocketAddrV4> =
+        std::iter::once(attackers.plan.target).chain(attackers.plan.also.iter().copied()).collect();
+    for (source, target) in attackers.plan.sources.clone().into_iter().zip(targets.into_iter().cycle()) {
         let (all, seed) = (Arc::clone(&attackers), rng.u64(..));
         let thread = thread::Builder::new()
             .stack_size(STACK_BYTES)
-            .spawn(move || attack(&all, source, fastrand::Rng::with_seed(seed)))?;
+            .spawn(move || attack(&all, source, target, fastrand::Rng::with_seed(seed)))?;
         threads.push(thread);
     }
     // They never end by themselves: the keeper kills the process when the incident is over.
@@ -47,7 +49,7 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn attack(all: &Attackers, source: Ipv4Addr, mut rng: fastrand::Rng) {
+fn attack(all: &Attackers, source: Ipv4Addr, target: SocketAddrV4, mut rng: fastrand::Rng) {
     thread::sleep(Duration::from_millis(rng.u64(..BEGIN_WITHIN_MS)));
     let Some(requests) = (!all.plan.requests.is_empty()).then_some(&all.plan.requests) else { return };
     loop {
@@ -56,19 +58,23 @@ fn attack(all: &Attackers, source: Ipv4Addr, mut rng: fastrand::Rng) {
             let _ = fs::write(&all.began_file, format!("{:.6}\n", now()));
         });
         let request = &requests[rng.usize(..requests.len())];
-        if one(all, source, request).is_err() {
+        if one(all, source, target, request).is_err() {
             thread::sleep(Duration::from_millis(rng.u64(REFUSED_PAUSE_MS)));
         }
     }
 }
 
 /// One connection from its first packet to its end.
-fn one(all: &Attackers, source: Ipv4Addr, request: &str) -> std::io::Result<()> {
-    let mut stream = dial(source, all.plan.target, Instant::now() + CONNECT_MAX)?;
+fn one(all: &Attackers, source: Ipv4Addr, target: SocketAddrV4, request: &str) -> std::io::Result<()> {
+    let mut stream = dial(source, target, Instant::now() + CONNECT_MAX)?;
     let patience = Duration::from_millis(all.plan.patience_ms);
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     stream.write_all(request.as_bytes())?;
+    if !all.plan.reads {
+        thread::sleep(patience);
+        return Ok(());
+    }
     // The answer is of no interest; the server closes, or patience ends.
     let until = Instant::now() + patience;
     let mut answer = [0; 4096];

@@ -12,5 +12,6 @@ mod filling_log;
 mod kernel;
 mod processes;
 mod quiet;
+mod slow_readers;
 mod stage;
 mod xmlrpc_flood;
