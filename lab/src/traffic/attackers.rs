@@ -1,6 +1,7 @@
 //! The attackers: a closed loop of connections, each opened again when it ends. When packets are dropped on the way
 //! a connection waits as a real one does: SYNs again and again, then a pause, then anew.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -35,7 +36,12 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     let mut threads = Vec::new();
     let targets: Vec<SocketAddrV4> =
         std::iter::once(attackers.plan.target).chain(attackers.plan.also.iter().copied()).collect();
-    for (source, target) in attackers.plan.sources.clone().into_iter().zip(targets.into_iter().cycle()) {
+    // Each of them goes to each target in turn.
+    let mut turns: HashMap<Ipv4Addr, usize> = HashMap::new();
+    for source in attackers.plan.sources.clone() {
+        let turn = turns.entry(source).or_default();
+        let target = targets[*turn % targets.len()];
+        *turn += 1;
         let (all, seed) = (Arc::clone(&attackers), rng.u64(..));
         let thread = thread::Builder::new()
             .stack_size(STACK_BYTES)
