@@ -154,9 +154,7 @@ impl Anonymizer {
         while let Some(c) = rest.chars().next() {
             let begins_word = !before.is_ascii_alphanumeric() && before != '_';
             let taken = match c {
-                '/' if !before.is_ascii_alphanumeric() && before != '/' && before != ':' => {
-                    self.path(rest, &mut out)
-                }
+                '/' if !before.is_ascii_alphanumeric() && before != '/' => self.path(rest, &mut out),
                 ':' if rest.starts_with("://") => self.url(rest, &mut out),
                 _ if begins_word => self.address_in(rest, &mut out).or_else(|| self.name(rest, &mut out)),
                 _ => None,
@@ -215,7 +213,7 @@ impl Anonymizer {
         Some(name.len())
     }
 
-    /// `://host:port`, up to its path.
+    /// `://host:port/path`.
     fn url(&self, text: &str, out: &mut String) -> Option<usize> {
         let host = text[3..].bytes().take_while(|b| b.is_ascii_alphanumeric() || b"._-".contains(b)).count();
         out.push_str("://");
@@ -225,7 +223,11 @@ impl Anonymizer {
             Err(_) if host > 0 => out.push_str(&self.token("host", name)),
             Err(_) => {}
         }
-        Some(3 + host)
+        let after = &text[3 + host..];
+        let port = after.bytes().take_while(|b| *b == b':' || b.is_ascii_digit()).count();
+        out.push_str(&after[..port]);
+        let path = after[port..].starts_with('/').then(|| self.path(&after[port..], out)).flatten();
+        Some(3 + host + port + path.unwrap_or(0))
     }
 
     /// A path with its query. What is not known to be everybody's is replaced; its ending tells the kind of file.
@@ -375,6 +377,14 @@ mod tests {
         let private = it.text("GET /customers/tanaka.html?id=7 https://shop.example/a for tanaka@example.jp");
         for leaked in ["customers", "tanaka", "id=7", "shop", "example"] {
             assert!(!private.contains(leaked), "{private}");
+        }
+        for (text, leaked) in [
+            ("disk:/customers is full", "customers"),
+            ("https://shop.example:8443/orders/tanaka.html", "tanaka"),
+            ("file:///home/tanaka/list", "tanaka"),
+        ] {
+            let private = it.text(text);
+            assert!(!private.contains(leaked) && private.contains("/p-"), "{private}");
         }
         assert!(private.contains(".html?q-") && private.contains("https://host-"), "{private}");
     }
