@@ -159,6 +159,9 @@ fn settle(restart: &Restart, respawn: Option<&Respawn>) -> Result<String> {
             let mut start = command::clean(script);
             start.arg("start");
             command::run(&mut start, SCRIPT_LIMIT)?;
+            // Which program to look for is not known any more.
+            let script = script.display();
+            return Ok(format!("restart: {} was down, and {script} start ended well", restart.service));
         }
         Supervisor::CommandLine => {
             // Not kept, so the crash came before the stop; whoever stopped it then was not toban.
