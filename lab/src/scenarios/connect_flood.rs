@@ -5,13 +5,11 @@
 use std::net::SocketAddrV4;
 
 use super::Scenario;
-use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, prefork, shell, site,
-    sources,
-};
+use super::parts::{Counts, Neighbourhood, PAGE_PHP, default_site, file, site, sources};
+use super::stack::{Limits, behind_balancer};
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -66,34 +64,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let proxy = format!("\tProxyTimeout {proxy_timeout}");
     let log_format = r#"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\" %D %{X-Forwarded-For}i %{X-Forwarded-Proto}i any"#;
     files.push(default_site(&who.site, log_format, &proxy));
-    files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", index_php(&who, relay_timeout)));
-    files.push(file(
-        "/var/www/html/health.php",
-        "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n",
-    ));
-    let php = crate::prerequisites::php_version().unwrap_or_default();
-    let web = HostPlan {
-        name: "web1".into(),
-        address: *who.web.ip(),
-        memory_limit_bytes: Some(memory),
-        files,
-        setup: [base_setup(), web_setup(&php, children, who.web.port())].concat(),
-        services: vec![
-            argv("rsyslogd"),
-            argv("service ssh start"),
-            argv(&format!("service php{php}-fpm start")),
-            argv("service apache2 start"),
-        ],
-    };
-    let balancer = HostPlan {
-        name: "lb".into(),
-        address: who.balancer,
-        memory_limit_bytes: Some(512 << 20),
-        files: vec![file("/etc/haproxy/haproxy.cfg", haproxy_cfg(who.web, check_every))],
-        setup: base_setup(),
-        services: vec![argv("rsyslogd"), argv("service haproxy start")],
-    };
+    let hosts = behind_balancer(&who, files, &Limits { workers, children, memory, check_every });
     let truth = Truth {
         where_: [("method", "CONNECT"), ("via_balancer", "no")].map(|(k, v)| (k.into(), v.into())).into(),
         balancer: Some(who.balancer),
@@ -111,22 +83,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         patience_ms: 60_000,
         requests,
     };
-    Ok(Plan { lan: who.lan, hosts: vec![web, balancer], clients, admin, attack, truth })
-}
-
-fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
-    let pool = format!("/etc/php/{php}/fpm/pool.d/www.conf");
-    let fpm = vec![
-        shell(&format!("a2dismod -q -f php{php} || true")),
-        argv("a2enmod -q mpm_prefork proxy_fcgi setenvif status"),
-        argv(&format!("a2enconf -q php{php}-fpm")),
-        shell(&format!(
-            "sed -i -e 's/^pm.max_children =.*/pm.max_children = {children}/' \
-             -e 's|^;*slowlog =.*|slowlog = /var/log/php{php}-fpm-slow.log|' \
-             -e 's/^;*request_slowlog_timeout =.*/request_slowlog_timeout = 5s/' {pool}"
-        )),
-    ];
-    [fpm, listen_on(port)].concat()
+    Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }
 
 /// The front controller has an old relay in it: whatever is asked for by CONNECT, it connects to, and waits. There is
@@ -144,46 +101,6 @@ fn index_php(who: &Neighbourhood, relay_timeout: u64) -> String {
          \x20   http_response_code($peer ? 200 : 504);\n\
          \x20   exit;\n\
          }}\n{PAGE_PHP}"
-    )
-}
-
-fn haproxy_cfg(web: SocketAddrV4, check_every: u64) -> String {
-    format!(
-        "global
-	log /dev/log	local0
-	log /dev/log	local1 notice
-	chroot /var/lib/haproxy
-	stats socket /run/haproxy/admin.sock mode 660 level admin
-	stats timeout 30s
-	user haproxy
-	group haproxy
-	daemon
-	maxconn 4000
-
-defaults
-	log	global
-	mode	http
-	option	httplog
-	option	dontlognull
-	option	forwardfor
-	option	http-server-close
-	retries	3
-	timeout connect 3s
-	timeout client  30s
-	timeout server  15s
-	timeout check   3s
-	timeout http-keep-alive 5s
-
-frontend www
-	bind :80
-	http-request set-header X-Forwarded-Proto http
-	default_backend web
-
-backend web
-	option httpchk GET /health.php
-	http-check expect status 200
-	server web1 {web} check inter {check_every}s fall 3 rise 2
-"
     )
 }
 

@@ -1,0 +1,77 @@
+//! What looks like a flood from outside and is none: a crowd, a slow database, a crawler, limits that do not fit.
+
+use serde_json::Value;
+use toban_lab::now;
+
+use crate::agent::Agent;
+use crate::kernel::dropped;
+use crate::stage::{Stage, alone, brief, say, sleep_until, wait_for};
+
+/// How long the usual is watched before: rates are told against half a minute of it.
+const QUIET_S: u64 = 40;
+/// How long the incident has gone on when the cold question is asked.
+const ASKED_AT_S: f64 = 20.0;
+
+/// Quiet with an agent in it, then the incident: asked cold at its height, and found by the agent. Both answers.
+fn play(stage: &mut Stage) -> [Value; 2] {
+    stage.quiet(QUIET_S);
+    let quiet = stage.toban(&["why", "--json"]);
+    assert_eq!(quiet.json()["findings"].as_array().map(Vec::len), Some(0), "{}", quiet.out);
+    let agent = Agent::start(stage, &[]);
+    let began = stage.attack(120);
+    sleep_until(began + ASKED_AT_S);
+    // Without the agent's record: as on a host that toban was installed on just now.
+    let cold = stage.toban(&["why", "--json", "--state", "/run/no-state"]);
+    let figures = stage.lab.stats_between(began, now() - 8.0).unwrap();
+    say(&format!("why --json took {:.2} s; meanwhile {}", cold.took.as_secs_f64(), brief(&figures)));
+    assert!(cold.took.as_secs_f64() < 10.0, "{:?}", cold.took);
+    assert_eq!(cold.code, 1, "{}{}", cold.out, cold.err);
+    let incident = wait_for(30.0, "the agent's incident", || {
+        let answer = stage.toban(&["incidents", "--json"]).json();
+        answer["incidents"].as_array()?.first().cloned()
+    });
+    let cause = stage.truth.cause.clone();
+    let warm = wait_for(30.0, "the agent's cause", || {
+        let answer = stage.toban(&["why", "--json"]).json();
+        (answer["findings"][0]["cause"] == cause).then_some(answer)
+    });
+    say(&format!("the agent's incident: {}", incident["cause"]));
+    assert_eq!(incident["cause"], cause, "{incident:#}\n{}", Agent::words(stage));
+    assert!(dropped(stage).is_empty());
+    agent.stop(stage);
+    [cold.json(), warm]
+}
+
+/// No address of anybody stands in what is named or to be done.
+#[track_caller]
+fn assert_nobody(answer: &Value) {
+    for finding in answer["findings"].as_array().unwrap() {
+        for culprit in finding["culprits"].as_array().unwrap() {
+            let kind = culprit["kind"].as_str().unwrap();
+            assert!(!matches!(kind, "address" | "prefix" | "asn"), "{culprit:#}");
+        }
+        for remedy in finding["remedies"].as_array().unwrap() {
+            assert_ne!(remedy["action"], "ban", "{remedy:#}");
+        }
+    }
+}
+
+/// The right cause is the answer.
+#[track_caller]
+fn assert_first<'a>(stage: &Stage, answer: &'a Value) -> &'a Value {
+    let finding = &answer["findings"][0];
+    assert_eq!(finding["cause"], stage.truth.cause, "{answer:#}");
+    say(&format!("{} {}", finding["confidence"], finding["summary"].as_str().unwrap_or_default()));
+    finding
+}
+
+#[test]
+fn a_crowd_that_followed_a_link_is_nobodys_fault() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("shared-link") else { return };
+    for answer in play(&mut stage) {
+        let finding = assert_first(&stage, &answer);
+        assert_eq!(finding["culprits"].as_array().map(Vec::len), Some(0), "{finding:#}");
+        assert_nobody(&answer);
+    }
+}
