@@ -57,7 +57,7 @@ pub fn view(root: &Root, service: &Service, now: Time, state: &mut ViewState) ->
     let before = state.first_seen.remove(&service.id).unwrap_or_default();
     let mut holds = Holds { before, after: HashMap::new(), now };
     let workers = if service.one_connection_per_process {
-        by_process(service, &processes, &look, slots.as_deref(), &mut holds)
+        by_process(root, service, &processes, &look, slots.as_deref(), &mut holds)
     } else {
         by_connection(&processes, &look, slots.as_deref().unwrap_or_default(), &mut holds)
     };
@@ -108,6 +108,8 @@ struct Look {
     connections: HashMap<u64, Socket>,
     /// Accepted connections on its unix sockets.
     unix: HashSet<u64>,
+    /// What else its processes have connections to, by inode: where they are servers' clients themselves.
+    upstreams: HashMap<u64, Box<str>>,
     /// Which process has which socket.
     by_pid: HashMap<u32, Vec<u64>>,
     queue: Vec<QueuedPeer>,
@@ -122,6 +124,7 @@ impl Look {
         let mut look = Look {
             connections: HashMap::new(),
             unix: HashSet::new(),
+            upstreams: HashMap::new(),
             by_pid: HashMap::new(),
             queue: Vec::new(),
             queue_len: 0,
@@ -158,13 +161,16 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
-        if !service.listens_unix.is_empty() {
+        // A worker that is a process waits for one thing at a time.
+        if service.one_connection_per_process || !service.listens_unix.is_empty() {
             match sockets::unix_sockets(root, true) {
                 Ok(list) => {
-                    for socket in
-                        list.into_iter().filter(|socket| service.listens_unix.contains(&socket.path))
-                    {
-                        if socket.listens {
+                    for socket in list {
+                        if !service.listens_unix.contains(&socket.path) {
+                            if socket.peer != 0 && !socket.listens {
+                                look.upstreams.insert(socket.peer, socket.path.to_string_lossy().into());
+                            }
+                        } else if socket.listens {
                             look.queue_len = look.queue_len.saturating_add(socket.queue_len);
                             look.queue_limit = look.queue_limit.saturating_add(socket.queue_limit);
                         } else if socket.inode != 0 {
@@ -175,7 +181,28 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
+        if service.one_connection_per_process && service.kind != ServiceKind::Other {
+            look.ask_tcp(root, service);
+        }
         look
+    }
+
+    /// Connections to other servers by TCP.
+    fn ask_tcp(&mut self, root: &Root, service: &Service) {
+        let states = States::of(TcpState::Established);
+        let filter = Filter { states, local_ports: Vec::new(), with_info: false };
+        let ours = ports(service);
+        let theirs = sockets::tcp_connections(root, &filter).unwrap_or_default();
+        for end in theirs.iter().filter(|end| end.inode != 0 && !ours.contains(&end.local.port())) {
+            self.upstreams.insert(end.inode, end.peer.to_string().into());
+        }
+    }
+
+    /// The one thing that a process has connections to.
+    fn only_upstream(&self, pid: u32) -> Option<&str> {
+        let mut all = self.by_pid.get(&pid)?.iter().filter_map(|inode| self.upstreams.get(inode));
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
     }
 
     fn sort(&mut self, service: &Service, list: Vec<Socket>) {
@@ -260,6 +287,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn by_process(
+    root: &Root,
     service: &Service,
     processes: &[Process],
     look: &Look,
@@ -268,6 +296,7 @@ fn by_process(
 ) -> Vec<Worker> {
     let slots: HashMap<u32, &Slot> = slots.unwrap_or_default().iter().map(|slot| (slot.pid, slot)).collect();
     let mut workers = Vec::with_capacity(processes.len());
+    let mut buffer = Vec::new();
     for process in processes {
         let inodes = look.by_pid.get(&process.id.pid).map(Vec::as_slice).unwrap_or_default();
         let slot = slots.get(&process.id.pid).copied();
@@ -286,6 +315,7 @@ fn by_process(
             method: None,
             path: None,
             rss_bytes: process.rss_bytes(),
+            asks: None,
         };
         if let Some(socket) = socket {
             let connection = &socket.connection;
@@ -316,9 +346,21 @@ fn by_process(
             worker.method.clone_from(&slot.method);
             worker.path.clone_from(&slot.path);
         }
+        if worker.waiting == Waiting::Backend
+            && let Some(upstream) = look.only_upstream(process.id.pid)
+            && procfs::wchan(root, process.id.pid, &mut buffer).is_some_and(|at| waits_at_socket(&at))
+        {
+            worker.asks = Some(upstream.into());
+        }
         workers.push(worker);
     }
     workers
+}
+
+/// Whether the kernel's function in which a process sleeps is one of waiting for a socket, and not for a clock, a lock or
+/// a child.
+fn waits_at_socket(function: &str) -> bool {
+    ["poll", "unix_stream", "sk_wait", "wait_woken"].iter().any(|name| function.contains(name))
 }
 
 fn by_connection(processes: &[Process], look: &Look, slots: &[Slot], holds: &mut Holds) -> Vec<Worker> {
@@ -348,6 +390,7 @@ fn by_connection(processes: &[Process], look: &Look, slots: &[Slot], holds: &mut
                 method: request.and_then(|slot| slot.method.clone()),
                 path: request.and_then(|slot| slot.path.clone()),
                 rss_bytes,
+                asks: None,
             });
         }
     }

@@ -44,7 +44,9 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let agent = *draw.rng().choice(AGENTS).unwrap_or(&"");
     let site = &who.site;
     let get = |path: String| {
-        format!("GET {path} HTTP/1.1\r\nHost: {site}\r\nUser-Agent: {agent}\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {site}\r\nUser-Agent: {agent}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+        )
     };
     let pages = (first..first + PAGES).map(|n| get(format!("/articles/{n}")));
     let requests = std::iter::once(get("/robots.txt".into())).chain(pages).collect();

@@ -3,8 +3,8 @@
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, nobody, prefork,
-    site,
+    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, nobody,
+    prefork, site,
 };
 use crate::LabError;
 use crate::params::Draw;
@@ -35,7 +35,10 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let admin = who.admin_plan(&site_plan);
     files.push(default_site(&who.site, &format!("{COMBINED} %D"), ""));
     files.push(prefork(workers));
-    files.push(file("/var/www/html/index.php", format!("<?php\n{}{PAGE_PHP}", gallery_php(page_mib, page_ms))));
+    files.push(file(
+        "/var/www/html/index.php",
+        format!("<?php\n{}{PAGE_PHP}", gallery_php(page_mib, page_ms)),
+    ));
     let web = HostPlan {
         name: "web1".into(),
         address: *who.web.ip(),

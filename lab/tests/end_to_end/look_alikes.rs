@@ -75,3 +75,68 @@ fn a_crowd_that_followed_a_link_is_nobodys_fault() {
         assert_nobody(&answer);
     }
 }
+
+#[test]
+fn a_lock_in_the_database_is_named_and_nobody_who_waits_for_it() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("table-lock") else { return };
+    for answer in play(&mut stage) {
+        let finding = assert_first(&stage, &answer);
+        let culprits = finding["culprits"].as_array().unwrap();
+        assert_eq!(culprits.len(), 1, "{finding:#}");
+        assert_eq!(culprits[0]["kind"], "upstream", "{finding:#}");
+        assert_eq!(culprits[0]["where"]["process"], stage.truth.where_["upstream"], "{finding:#}");
+        assert_nobody(&answer);
+    }
+}
+
+#[test]
+fn a_crawler_that_fills_the_workers_is_named_and_not_banned() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("catalogue-reader") else { return };
+    for answer in play(&mut stage) {
+        let finding = assert_first(&stage, &answer);
+        stage.assert_harmless(&Stage::culprits(finding));
+        assert!(stage.missed(&Stage::culprits(finding)).is_empty(), "{finding:#}");
+        assert!(answer["findings"].as_array().unwrap().iter().all(|one| {
+            one["remedies"].as_array().unwrap().iter().all(|remedy| remedy["action"] != "ban")
+        }));
+    }
+}
+
+#[test]
+fn a_crawler_that_only_reads_much_is_no_finding() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up_with("catalogue-reader", &[("crawler-connections", 3)]) else { return };
+    stage.quiet(QUIET_S);
+    let began = stage.attack(60);
+    sleep_until(began + ASKED_AT_S);
+    let said = stage.toban(&["why", "--json"]);
+    assert_eq!(said.json()["findings"].as_array().map(Vec::len), Some(0), "{}", said.out);
+    let figures = stage.lab.stats_between(began, now() - 2.0).unwrap();
+    say(&format!("meanwhile {}", brief(&figures)));
+    assert!(figures.ok_share.is_some_and(|share| share >= 0.95), "{}", brief(&figures));
+}
+
+#[test]
+fn too_few_children_for_usual_pages_are_named_and_nobody_who_came() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("few-children") else { return };
+    for answer in play(&mut stage) {
+        let finding = assert_first(&stage, &answer);
+        let culprits = finding["culprits"].as_array().unwrap();
+        assert_eq!(culprits.len(), 1, "{finding:#}");
+        assert_eq!(culprits[0]["value"], stage.truth.where_["limit"], "{finding:#}");
+        assert_nobody(&answer);
+    }
+}
+
+#[test]
+fn more_workers_than_the_memory_holds_are_named_and_nobody_who_came() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("many-workers") else { return };
+    for answer in play(&mut stage) {
+        assert_first(&stage, &answer);
+        assert_nobody(&answer);
+    }
+}

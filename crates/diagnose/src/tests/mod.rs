@@ -96,6 +96,7 @@ fn closed(mix: Mix) -> Situation {
             method: None,
             path: None,
             rss_bytes: 8_000_000,
+            asks: None,
         })
         .collect();
     let mut symptoms = Vec::new();
