@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use toban_model::{ServerView, ServiceKind, Waiting, Worker};
+use toban_model::{Holder, ServerView, ServiceKind, Waiting, Worker};
 
 use crate::picture::Picture;
 
@@ -13,6 +13,8 @@ const BUSY_MIN: usize = 3;
 const ASKING_MIN: f64 = 0.5;
 /// A page that holds its child for so many times its usual has not merely waited for its turn on a busy host.
 const LONGER: f64 = 3.0;
+/// Pages that wait for their turn longer than they then take.
+const SLOWER: f64 = 2.0;
 /// Below this a look cannot tell a long page from the time between two looks, in seconds.
 const HELD_MIN_S: f64 = 0.9;
 
@@ -23,6 +25,8 @@ pub(crate) struct Backend<'a> {
     pub(crate) held_s: f64,
     /// For how long a page usually holds a worker, in seconds; 0 when it is not known.
     pub(crate) usual_s: f64,
+    /// The same of those that ended lately: with its time in the queue for a child.
+    pub(crate) now_s: f64,
     /// What most of them ask and wait for, and which part.
     pub(crate) asks: Option<(&'a str, f64)>,
 }
@@ -45,20 +49,27 @@ impl<'a> Backend<'a> {
         }
         let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
         busy.iter().filter_map(|w| w.asks.as_deref()).for_each(|name| *asked.entry(name).or_insert(0) += 1);
+        let traffic = picture.traffic;
         let most = asked.into_iter().max_by_key(|(_, n)| *n);
         let asks = most.map(|(name, n)| (name, n as f64 / busy.len() as f64));
         let held: f64 = busy.iter().map(|w| w.held_ms.unwrap_or(0) as f64 / 1e3).sum();
         Some(Backend {
             view,
             held_s: held / busy.len() as f64,
-            usual_s: usual_page_s(picture),
+            usual_s: traffic.map_or(0.0, |traffic| page_s(&traffic.usual.holders)),
+            now_s: traffic.map_or(0.0, |traffic| page_s(&traffic.now.holders)),
             asks: asks.filter(|(_, share)| *share >= ASKING_MIN),
         })
     }
 
     /// Each page holds its child far longer than a page usually takes.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.held_s >= (self.usual_s * LONGER).max(HELD_MIN_S)
+        self.view.queue_len > 0 && self.held_s >= (self.usual_s * LONGER).max(HELD_MIN_S)
+    }
+
+    /// Pages queue, and that makes them slow; a burst that finds every child busy for a moment does not.
+    pub(crate) fn is_queued_for(&self) -> bool {
+        self.view.queue_len * 2 >= self.view.busy && self.now_s >= self.usual_s * SLOWER
     }
 
     /// Each page holds its child about as long as a page usually takes.
@@ -67,10 +78,9 @@ impl<'a> Backend<'a> {
     }
 }
 
-/// The mean weighted by what was held: what takes time, and not the many files that take none.
-fn usual_page_s(picture: &Picture<'_>) -> f64 {
-    let usual = picture.traffic.map(|traffic| &traffic.usual.holders[..]).unwrap_or_default();
-    let held: f64 = usual.iter().map(|h| h.held_s).sum();
-    let weighted: f64 = usual.iter().map(|h| h.held_s * h.held_s / f64::from(h.requests.max(1))).sum();
+/// How long a page holds a worker: the mean weighted by what was held, since the many files take no time.
+fn page_s(holders: &[Holder]) -> f64 {
+    let held: f64 = holders.iter().map(|h| h.held_s).sum();
+    let weighted: f64 = holders.iter().map(|h| h.held_s * h.held_s / f64::from(h.requests.max(1))).sum();
     if held > 0.0 { weighted / held } else { 0.0 }
 }

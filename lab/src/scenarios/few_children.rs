@@ -27,7 +27,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
 
     let (site_plan, mut files) = site(draw.rng(), "/contact");
     let mut clients = who.clients_plan(draw, SocketAddrV4::new(who.balancer, 80), site_plan.clone())?;
-    clients.crowd = Some(Box::new(who.crowd(draw, 90..=110, 20..=24, &clients)?));
+    clients.crowd = Some(Box::new(who.crowd(draw, 100..=120, 24..=28, &clients)?));
     let admin = who.admin_plan(&site_plan);
     files.push(default_site(&who.site, LOG_FORMAT, ""));
     files.push(file("/var/www/html/index.php", format!("<?php\nusleep({page_ms}000);\n{PAGE_PHP}")));

@@ -5,7 +5,7 @@ use toban_lab::now;
 
 use crate::agent::Agent;
 use crate::kernel::dropped;
-use crate::stage::{Stage, alone, brief, say, sleep_until, wait_for};
+use crate::stage::{Stage, alone, brief, epoch, say, sleep_until, wait_for};
 
 /// How long the usual is watched before: rates are told against half a minute of it.
 const QUIET_S: u64 = 40;
@@ -37,6 +37,8 @@ fn play(stage: &mut Stage) -> [Value; 2] {
     });
     say(&format!("the agent's incident: {}", incident["cause"]));
     assert_eq!(incident["cause"], cause, "{incident:#}\n{}", Agent::words(stage));
+    // Not in the quiet; an incident's beginning is looked for in what was before it was seen.
+    assert!(epoch(&incident["since"]) >= began - 5.0, "began {began}: {incident:#}");
     assert!(dropped(stage).is_empty());
     agent.stop(stage);
     [cold.json(), warm]
@@ -139,4 +141,32 @@ fn more_workers_than_the_memory_holds_are_named_and_nobody_who_came() {
         assert_first(&stage, &answer);
         assert_nobody(&answer);
     }
+}
+
+/// A scenario with a flood past the balancer besides: both are named, and of addresses only the flooders'.
+fn both(scenario: &str, connections: u64) {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up_with(scenario, &[("flood-connections", connections)]) else { return };
+    stage.quiet(QUIET_S);
+    let began = stage.attack(60);
+    sleep_until(began + ASKED_AT_S);
+    let answer = stage.toban(&["why", "--json"]).json();
+    let findings = answer["findings"].as_array().unwrap();
+    let causes: Vec<&str> = findings.iter().map(|one| one["cause"].as_str().unwrap()).collect();
+    say(&format!("{causes:?}"));
+    assert!(causes.contains(&stage.truth.cause.as_str()), "{answer:#}");
+    let is_flood = |one: &&Value| one["cause"] == "http-flood" || one["cause"] == "load-balancer-bypass";
+    let flood = findings.iter().find(is_flood).unwrap_or_else(|| panic!("{answer:#}"));
+    stage.assert_culprits(flood);
+    assert!(findings[..2].iter().any(|one| one["cause"] == flood["cause"]), "{causes:?}");
+}
+
+#[test]
+fn a_flood_in_the_midst_of_a_crowd_is_told_from_it() {
+    both("shared-link", 45);
+}
+
+#[test]
+fn a_flood_on_a_locked_database_is_told_beside_the_lock() {
+    both("table-lock", 30);
 }

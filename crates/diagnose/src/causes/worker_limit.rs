@@ -73,7 +73,7 @@ fn summary(picture: &Picture<'_>) -> Text {
 
 /// A pool whose children are all busy with usual pages, while the host is not.
 fn too_few(picture: &Picture<'_>) -> Option<Candidate> {
-    let backend = Backend::of(picture).filter(Backend::is_as_usual)?;
+    let backend = Backend::of(picture).filter(|pool| pool.is_as_usual() && pool.is_queued_for())?;
     let (service, limit) = (&backend.view.service, backend.view.limit?);
     let crowd = matches!((super::flash_crowd::CAUSE.judge)(picture), Judged::Is(_));
     let vital = |name: &str| picture.situation.vitals.iter().find(|v| v.name == name).map(|v| v.value);
@@ -92,10 +92,10 @@ fn too_few(picture: &Picture<'_>) -> Option<Candidate> {
     // Twice as many must fit.
     let fits = each > 0.0 && f64::from(limit) * each < free * 0.8;
     let room = cpu < CPU_MAX && fits && picture.situation.kernel.oom.is_empty();
-    if crowd || queued == 0 || !room || picture.spread.is_some() {
+    if crowd || !room || picture.spread.is_some() {
         return None;
     }
-    let (held, usual) = (backend.held_s, backend.usual_s);
+    let (held, usual, now) = (backend.held_s, backend.usual_s, backend.now_s);
     let from = picture.situation.host.services.iter().find(|s| s.id == *service);
     let from = from.and_then(|s| s.worker_limit_from.clone()).unwrap_or_else(|| "pm.max_children".into());
     let (from, doubled) = (tell::clean(&from).into_owned(), limit.saturating_mul(2));
@@ -125,8 +125,12 @@ fn too_few(picture: &Picture<'_>) -> Option<Candidate> {
                 "held-per-page",
                 Text::fixed("how long a page has held its child", "1 ページの子プロセス占有時間"),
                 Text::new(
-                    format!("mean {held:.2} s so far, {usual:.2} s is a page's usual"),
-                    format!("現在まで平均 {held:.2} 秒。ページの平常時は {usual:.2} 秒"),
+                    format!(
+                        "mean {held:.2} s so far; with the queue a page takes {now:.2} s, {usual:.2} s is usual"
+                    ),
+                    format!(
+                        "現在まで平均 {held:.2} 秒。待ち時間を含めると 1 ページ {now:.2} 秒(平常時 {usual:.2} 秒)"
+                    ),
                 ),
                 held,
                 Some(usual),

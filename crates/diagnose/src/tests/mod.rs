@@ -1,5 +1,6 @@
 //! Situations made of numbers, each with the one answer that is right; the look-alikes beside each other.
 
+mod backends;
 mod failures;
 mod processes;
 mod strangers;
