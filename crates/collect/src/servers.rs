@@ -103,6 +103,7 @@ fn processes(root: &Root, service: &Service) -> Vec<Process> {
 }
 
 /// The sockets of a server, put where they belong.
+#[derive(Default)]
 struct Look {
     /// Connections to the server's ports, by inode.
     connections: HashMap<u64, Socket>,
@@ -121,16 +122,7 @@ struct Look {
 
 impl Look {
     fn take(root: &Root, service: &Service, pids: &[u32], state: &mut ViewState) -> Look {
-        let mut look = Look {
-            connections: HashMap::new(),
-            unix: HashSet::new(),
-            upstreams: HashMap::new(),
-            by_pid: HashMap::new(),
-            queue: Vec::new(),
-            queue_len: 0,
-            queue_limit: 0,
-            owned: false,
-        };
+        let mut look = Look::default();
         let mut note = |text: String| {
             state.notes.insert(service.id.clone(), text);
         };
@@ -559,5 +551,28 @@ mod tests {
         };
         let view = view(&Root::host(), &service, Time::from_secs(1), &mut ViewState::new());
         assert_eq!((view.workers.len(), view.busy, view.limit), (0, 0, Some(3)));
+    }
+
+    #[test]
+    fn what_a_process_asks_is_told_if_it_can_be_only_one_thing() {
+        let mut look = Look::default();
+        for (inode, to) in
+            [(1, "/run/mysqld/mysqld.sock"), (2, "/run/mysqld/mysqld.sock"), (3, "10.0.0.5:6379")]
+        {
+            look.upstreams.insert(inode, to.into());
+        }
+        // 9 is the connection that it serves.
+        for (pid, inodes) in [(10, vec![9, 1]), (11, vec![1, 9, 2]), (12, vec![1, 3]), (13, vec![9])] {
+            look.by_pid.insert(pid, inodes);
+        }
+        let asked = [10, 11, 12, 13, 14].map(|pid| look.only_upstream(pid));
+        assert_eq!(
+            asked,
+            [Some("/run/mysqld/mysqld.sock"), Some("/run/mysqld/mysqld.sock"), None, None, None]
+        );
+        let at_socket = ["poll_schedule_timeout.constprop.0", "unix_stream_data_wait", "sk_wait_data"];
+        assert!(at_socket.iter().all(|function| waits_at_socket(function)));
+        let elsewhere = ["hrtimer_nanosleep", "futex_wait_queue", "do_wait", "inet_csk_accept"];
+        assert!(!elsewhere.iter().any(|function| waits_at_socket(function)));
     }
 }

@@ -17,13 +17,13 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// What the host needs before the first page: the servers, their idle workers, files in memory.
-const BASE_MIB: u64 = 96;
+const BASE_MIB: u64 = 150;
 
 fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let counts = Counts { clients: 110..=140, client_prefixes: 30..=45, attacker_prefixes: 1..=1 };
     let who = Neighbourhood::draw(draw, counts)?;
     let page_mib = draw.number("page-mib", 25..=29)?;
-    let page_ms = draw.number("page-ms", 900..=1000)?;
+    let page_ms = draw.number("page-ms", 600..=700)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
     let workers = draw.number("workers", 60..=90)?;
     let memory_mib = BASE_MIB + page_mib * room_for;
@@ -31,7 +31,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
 
     let (site_plan, mut files) = site(draw.rng(), "/contact");
     let mut clients = who.clients_plan(draw, who.web, site_plan.clone())?;
-    clients.crowd = Some(Box::new(who.crowd(draw, 160..=200, 38..=44, &clients)?));
+    clients.crowd = Some(Box::new(who.crowd(draw, 160..=200, 66..=72, &clients)?));
     let admin = who.admin_plan(&site_plan);
     files.push(default_site(&who.site, &format!("{COMBINED} %D"), ""));
     files.push(prefork(workers));
