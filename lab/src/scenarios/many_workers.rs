@@ -25,7 +25,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let page_mib = draw.number("page-mib", 25..=29)?;
     let page_ms = draw.number("page-ms", 600..=700)?;
     let room_for = draw.number("memory-for-workers", 19..=21)?;
-    let workers = draw.number("workers", 60..=90)?;
+    // Some more than fit: far more would keep the host without a page of its own programs in memory.
+    let workers = draw.number("workers", room_for + 6..=room_for + 8)?;
     let memory_mib = BASE_MIB + page_mib * room_for;
     let memory = draw.number("memory-mib", memory_mib..=memory_mib)? << 20;
 
