@@ -85,10 +85,14 @@ pub(crate) struct AdminPlan {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AttackPlan {
     pub(crate) target: SocketAddrV4,
+    /// Attacked beside it, in turn.
+    pub(crate) also: Vec<SocketAddrV4>,
     pub(crate) prefixes: Vec<Ipv4Net>,
     /// One source for each connection, so the same address stands here many times; none where nobody attacks.
     pub(crate) sources: Vec<Ipv4Addr>,
     pub(crate) patience_ms: u64,
+    /// Answers are taken as they come, and not left lying with the server.
+    pub(crate) reads: bool,
     /// Whole requests; the next is taken for each connection.
     pub(crate) requests: Vec<String>,
 }

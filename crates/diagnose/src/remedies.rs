@@ -112,9 +112,11 @@ fn restarts(picture: &Picture<'_>) -> Vec<Restart> {
         }
     }
     // Killed for memory again and again, the server's workers still reclaim and swap for dead requests; or they
-    // compute the answer for a client that is gone.
-    let computing = picture.waiting_share(Waiting::Client).is_some_and(|s| s < 0.5) && out.is_empty();
-    if let Some(web) = web.filter(|_| !situation.kernel.oom.is_empty() || computing) {
+    // compute the answer for a client that is gone. Who only waits for such a client is free when its socket ends.
+    let for_client = picture.waiting_share(Waiting::Client);
+    let reclaiming = !situation.kernel.oom.is_empty() && for_client.is_none_or(|s| s < 0.5);
+    let computing = for_client.is_some_and(|s| s < 0.5) && out.is_empty();
+    if let Some(web) = web.filter(|_| reclaiming || computing) {
         out.push(restart(web));
     }
     out

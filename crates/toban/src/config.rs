@@ -92,7 +92,7 @@ impl Default for Agent {
     fn default() -> Agent {
         Agent {
             mode: Mode::Observe,
-            act_on: vec!["open-proxy-abuse".into(), "http-flood".into()],
+            act_on: vec!["open-proxy-abuse".into(), "http-flood".into(), "slow-clients".into()],
             state: "/var/lib/toban".into(),
             interval: Duration::from_secs(1),
         }

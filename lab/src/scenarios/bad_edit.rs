@@ -67,9 +67,11 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     // Nobody attacks here; the incident is what the administrator runs.
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources: source,
         patience_ms: 1000,
+        reads: true,
         requests: vec![format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", who.site)],
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })

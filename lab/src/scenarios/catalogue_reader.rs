@@ -64,6 +64,14 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let hosts = behind_balancer(&who, files, &Limits { workers, children, memory, check_every });
     let prefixes = who.attacker_prefixes.clone();
-    let attack = AttackPlan { target: balancer, prefixes, sources, patience_ms: 40_000, requests };
+    let attack = AttackPlan {
+        target: balancer,
+        also: Vec::new(),
+        prefixes,
+        sources,
+        patience_ms: 40_000,
+        reads: true,
+        requests,
+    };
     Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }

@@ -78,9 +78,11 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 60_000,
+        reads: true,
         requests,
     };
     Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })

@@ -70,9 +70,11 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let site = &who.site;
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 40_000,
+        reads: true,
         requests: vec![format!(
             "GET /export.php HTTP/1.1\r\nHost: {site}\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
         )],

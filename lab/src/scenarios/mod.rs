@@ -9,6 +9,7 @@ mod many_workers;
 mod parts;
 mod runaway_client;
 mod shared_link;
+mod slow_readers;
 mod stack;
 mod table_lock;
 mod xmlrpc_flood;
@@ -38,6 +39,7 @@ pub static ALL: &[Scenario] = &[
     catalogue_reader::SCENARIO,
     few_children::SCENARIO,
     many_workers::SCENARIO,
+    slow_readers::SCENARIO,
 ];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {

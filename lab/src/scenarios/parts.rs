@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 use crate::LabError;
 use crate::params::Draw;
 use crate::plan::{
-    AdminPlan, AttackPlan, Attackers, Clients, ClientsPlan, FilePlan, LanPlan, Server, SitePlan, Times, Truth,
+    AdminPlan, AttackPlan, Attackers, Clients, ClientsPlan, FilePlan, HostPlan, LanPlan, Server, SitePlan,
+    Times, Truth,
 };
 
 /// Documentation prefixes (RFC 5737); most of the internet of a lab is in the benchmark range (RFC 2544).
@@ -232,14 +233,22 @@ pub(super) fn sources(
 
 /// Nobody attacks: the incident is what else begins with it.
 pub(super) fn nobody(target: SocketAddrV4) -> AttackPlan {
-    AttackPlan { target, prefixes: Vec::new(), sources: Vec::new(), patience_ms: 1000, requests: Vec::new() }
+    AttackPlan {
+        target,
+        also: Vec::new(),
+        prefixes: Vec::new(),
+        sources: Vec::new(),
+        patience_ms: 1000,
+        reads: true,
+        requests: Vec::new(),
+    }
 }
 
 pub(super) fn net(address: Ipv4Addr, length: u8) -> Ipv4Net {
     Ipv4Net::new_assert(address, length)
 }
 
-fn nth(prefix: Ipv4Net, n: u32) -> Ipv4Addr {
+pub(super) fn nth(prefix: Ipv4Net, n: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(prefix.network()).wrapping_add(n))
 }
 
@@ -367,4 +376,62 @@ pub(super) fn prefork(worker_limit: u64) -> FilePlan {
              MaxRequestWorkers     {worker_limit}\nMaxConnectionsPerChild  0\n"
         ),
     )
+}
+
+/// What the balancer asks for, to see whether a server is well.
+pub(super) fn health_php() -> FilePlan {
+    file("/var/www/html/health.php", "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n")
+}
+
+/// A host with haproxy before the web servers.
+pub(super) fn balancer(address: Ipv4Addr, webs: &[SocketAddrV4], check_every_s: u64) -> HostPlan {
+    let servers: String = webs
+        .iter()
+        .zip(1..)
+        .map(|(web, n)| format!("\tserver web{n} {web} check inter {check_every_s}s fall 3 rise 2\n"))
+        .collect();
+    let config = format!(
+        "global
+\tlog /dev/log\tlocal0
+\tlog /dev/log\tlocal1 notice
+\tchroot /var/lib/haproxy
+\tstats socket /run/haproxy/admin.sock mode 660 level admin
+\tstats timeout 30s
+\tuser haproxy
+\tgroup haproxy
+\tdaemon
+\tmaxconn 4000
+
+defaults
+\tlog\tglobal
+\tmode\thttp
+\toption\thttplog
+\toption\tdontlognull
+\toption\tforwardfor
+\toption\thttp-server-close
+\tretries\t3
+\ttimeout connect 3s
+\ttimeout client  30s
+\ttimeout server  15s
+\ttimeout check   3s
+\ttimeout http-keep-alive 5s
+
+frontend www
+\tbind :80
+\thttp-request set-header X-Forwarded-Proto http
+\tdefault_backend web
+
+backend web
+\toption httpchk GET /health.php
+\thttp-check expect status 200
+{servers}"
+    );
+    HostPlan {
+        name: "lb".into(),
+        address,
+        memory_limit_bytes: Some(512 << 20),
+        files: vec![file("/etc/haproxy/haproxy.cfg", config)],
+        setup: base_setup(),
+        services: vec![argv("rsyslogd"), argv("service haproxy start")],
+    }
 }

@@ -85,10 +85,12 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources,
         // The server keeps the connection open for its next request, which never comes.
         patience_ms: 20_000,
+        reads: true,
         requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web, registry], clients, admin, attack, truth })

@@ -1,8 +1,8 @@
 //! The stack that most web scenarios share: haproxy, behind it apache2 prefork, behind that php-fpm, as Debian sets them up.
 
-use std::net::SocketAddrV4;
-
-use super::parts::{Neighbourhood, argv, base_setup, file, listen_on, nobody, prefork, shell, sources};
+use super::parts::{
+    Neighbourhood, argv, balancer, base_setup, health_php, listen_on, nobody, prefork, shell, sources,
+};
 use crate::LabError;
 use crate::params::Draw;
 use crate::plan::{AttackPlan, FilePlan, HostPlan};
@@ -30,10 +30,7 @@ pub(super) fn behind_balancer(
     limits: &Limits,
 ) -> Vec<HostPlan> {
     files.push(prefork(limits.workers));
-    files.push(file(
-        "/var/www/html/health.php",
-        "<?php\nheader('Content-Type: text/plain');\necho \"ok\\n\";\n",
-    ));
+    files.push(health_php());
     let php = crate::prerequisites::php_version().unwrap_or_default();
     let web = HostPlan {
         name: "web1".into(),
@@ -48,15 +45,7 @@ pub(super) fn behind_balancer(
             argv("service apache2 start"),
         ],
     };
-    let balancer = HostPlan {
-        name: "lb".into(),
-        address: who.balancer,
-        memory_limit_bytes: Some(512 << 20),
-        files: vec![file("/etc/haproxy/haproxy.cfg", haproxy_cfg(who.web, limits.check_every))],
-        setup: base_setup(),
-        services: vec![argv("rsyslogd"), argv("service haproxy start")],
-    };
-    vec![web, balancer]
+    vec![web, balancer(who.balancer, &[who.web], limits.check_every)]
 }
 
 /// Who floods the web server's own address besides, if the parameters want it: the addresses, and their plan.
@@ -79,7 +68,18 @@ pub(super) fn flood(
     }
     let (flooders, sources) = sources(rng, &who.attacker_prefixes, addresses, connections);
     let prefixes = who.attacker_prefixes.clone();
-    Ok((flooders, AttackPlan { target: who.web, prefixes, sources, patience_ms: 40_000, requests }))
+    Ok((
+        flooders,
+        AttackPlan {
+            target: who.web,
+            also: Vec::new(),
+            prefixes,
+            sources,
+            patience_ms: 40_000,
+            reads: true,
+            requests,
+        },
+    ))
 }
 
 fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
@@ -95,44 +95,4 @@ fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
         )),
     ];
     [fpm, listen_on(port)].concat()
-}
-
-fn haproxy_cfg(web: SocketAddrV4, check_every: u64) -> String {
-    format!(
-        "global
-	log /dev/log	local0
-	log /dev/log	local1 notice
-	chroot /var/lib/haproxy
-	stats socket /run/haproxy/admin.sock mode 660 level admin
-	stats timeout 30s
-	user haproxy
-	group haproxy
-	daemon
-	maxconn 4000
-
-defaults
-	log	global
-	mode	http
-	option	httplog
-	option	dontlognull
-	option	forwardfor
-	option	http-server-close
-	retries	3
-	timeout connect 3s
-	timeout client  30s
-	timeout server  15s
-	timeout check   3s
-	timeout http-keep-alive 5s
-
-frontend www
-	bind :80
-	http-request set-header X-Forwarded-Proto http
-	default_backend web
-
-backend web
-	option httpchk GET /health.php
-	http-check expect status 200
-	server web1 {web} check inter {check_every}s fall 3 rise 2
-"
-    )
 }

@@ -72,9 +72,11 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     };
     let attack = AttackPlan {
         target: who.web,
+        also: Vec::new(),
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 40_000,
+        reads: true,
         requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })

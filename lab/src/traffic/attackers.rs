@@ -1,9 +1,10 @@
 //! The attackers: a closed loop of connections, each opened again when it ends. When packets are dropped on the way
 //! a connection waits as a real one does: SYNs again and again, then a pause, then anew.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
@@ -49,11 +50,18 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     }
     let mut rng = fastrand::Rng::new();
     let mut threads = Vec::new();
+    let targets: Vec<SocketAddrV4> =
+        std::iter::once(attackers.plan.target).chain(attackers.plan.also.iter().copied()).collect();
+    // Each of them goes to each target in turn.
+    let mut turns: HashMap<Ipv4Addr, usize> = HashMap::new();
     for source in attackers.plan.sources.clone() {
+        let turn = turns.entry(source).or_default();
+        let target = targets[*turn % targets.len()];
+        *turn += 1;
         let (all, seed) = (Arc::clone(&attackers), rng.u64(..));
         let thread = thread::Builder::new()
             .stack_size(STACK_BYTES)
-            .spawn(move || attack(&all, source, fastrand::Rng::with_seed(seed)))?;
+            .spawn(move || attack(&all, source, target, fastrand::Rng::with_seed(seed)))?;
         threads.push(thread);
     }
     // They never end by themselves: the keeper kills the process when the incident is over.
@@ -63,26 +71,30 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn attack(all: &Attackers, source: Ipv4Addr, mut rng: fastrand::Rng) {
+fn attack(all: &Attackers, source: Ipv4Addr, target: SocketAddrV4, mut rng: fastrand::Rng) {
     thread::sleep(Duration::from_millis(rng.u64(..BEGIN_WITHIN_MS)));
     let Some(requests) = (!all.plan.requests.is_empty()).then_some(&all.plan.requests) else { return };
     loop {
         all.begin();
         // One after another: a reader who begins at the beginning does not read a page twice.
         let request = &requests[all.next.fetch_add(1, Ordering::Relaxed) % requests.len()];
-        if one(all, source, request).is_err() {
+        if one(all, source, target, request).is_err() {
             thread::sleep(Duration::from_millis(rng.u64(REFUSED_PAUSE_MS)));
         }
     }
 }
 
 /// One connection from its first packet to its end.
-fn one(all: &Attackers, source: Ipv4Addr, request: &str) -> std::io::Result<()> {
-    let mut stream = dial(source, all.plan.target, Instant::now() + CONNECT_MAX)?;
+fn one(all: &Attackers, source: Ipv4Addr, target: SocketAddrV4, request: &str) -> std::io::Result<()> {
+    let mut stream = dial(source, target, Instant::now() + CONNECT_MAX)?;
     let patience = Duration::from_millis(all.plan.patience_ms);
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     stream.write_all(request.as_bytes())?;
+    if !all.plan.reads {
+        thread::sleep(patience);
+        return Ok(());
+    }
     // The answer is of no interest; the server closes, or patience ends.
     let until = Instant::now() + patience;
     let mut answer = [0; 4096];

@@ -13,5 +13,6 @@ mod kernel;
 mod look_alikes;
 mod processes;
 mod quiet;
+mod slow_readers;
 mod stage;
 mod xmlrpc_flood;

@@ -36,10 +36,12 @@ fn judge(picture: &Picture<'_>) -> Judged {
             format!("クライアントの送受信を待っているワーカーは {percent:.0} % です"),
         ));
     }
-    if !picture.workers_full() {
+    let group = picture.group.as_ref();
+    // What a client does not take stays in its worker. The kernel's kills free workers, so they may never be full.
+    let killed_for_it = group.is_some() && !picture.situation.kernel.oom.is_empty();
+    if !picture.workers_full() && !killed_for_it {
         return Judged::Unknown;
     }
-    let group = picture.group.as_ref();
     Judged::Is(Candidate {
         confidence: group.map_or(0.55, |g| confidence_of(g, 0.62)),
         culprits: group.map(culprits_of).unwrap_or_default(),
