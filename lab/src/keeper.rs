@@ -62,7 +62,8 @@ struct Keeper {
     hosts: Vec<Host>,
     lxcfs: Option<Lxcfs>,
     traffic: Vec<Child>,
-    attack: Option<Child>,
+    /// What began with the incident and ends with it.
+    incident: Vec<Child>,
     /// Held for life: others know by it that this keeper lives.
     _lock: File,
 }
@@ -96,7 +97,7 @@ pub(crate) fn keep(dir: &Path) -> anyhow::Result<()> {
         hosts: Vec::new(),
         lxcfs: None,
         traffic: Vec::new(),
-        attack: None,
+        incident: Vec::new(),
         _lock: lock,
     };
     let kept = keeper.up(lifetime).and_then(|()| keeper.serve(&stop, keep.attached));
@@ -145,10 +146,12 @@ impl Keeper {
             }
         }
         let admin = [ipnet::Ipv4Net::from(self.plan.admin.address)];
+        let crowd = self.plan.clients.crowd.clone();
         let parties = [
             ("clients", &self.plan.clients.prefixes[..]),
             ("admin", &admin[..]),
             ("attackers", &self.plan.attack.prefixes[..]),
+            ("crowd", crowd.as_ref().map_or(&[], |crowd| &crowd.prefixes[..])),
         ];
         for (name, prefixes) in parties {
             let netns = self.router.connect_outside(name, prefixes, lifetime)?;
@@ -158,8 +161,9 @@ impl Keeper {
         fs::write(self.dir.file("clients.json"), serde_json::to_vec(&self.plan.clients)?)?;
         fs::write(self.dir.file("admin.json"), serde_json::to_vec(&self.plan.admin)?)?;
         fs::write(self.dir.file("attackers.json"), serde_json::to_vec(&self.plan.attack)?)?;
+        fs::write(self.dir.file("crowd.json"), serde_json::to_vec(&crowd)?)?;
         for (netns, role, out) in [(0, "clients", "outcomes"), (1, "admin", "admin-outcomes")] {
-            let child = self.start_traffic(netns, role, out)?;
+            let child = self.start_traffic(netns, role, role, out)?;
             self.traffic.push(child);
         }
         self.plan.truth.times.up = now();
@@ -196,12 +200,12 @@ impl Keeper {
         Ok(())
     }
 
-    fn start_traffic(&self, netns: usize, role: &str, out: &str) -> anyhow::Result<Child> {
+    fn start_traffic(&self, netns: usize, role: &str, plan: &str, out: &str) -> anyhow::Result<Child> {
         let helper = crate::roles::helper()?;
         let mut command: Command = self.outside[netns].command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(helper).args(["lab-role", role]);
-        command.arg(self.dir.file(&format!("{role}.json"))).arg(self.dir.file(out));
-        command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start the {role}"))
+        command.arg(self.dir.file(&format!("{plan}.json"))).arg(self.dir.file(out));
+        command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start the {plan}"))
     }
 
     fn serve(&mut self, stop: &AtomicBool, attached: bool) -> anyhow::Result<()> {
@@ -259,7 +263,16 @@ impl Keeper {
         self.plan.truth.times.first_attack_packet = None;
         self.plan.truth.times.attack_end = None;
         self.write_truth()?;
-        self.attack = Some(self.start_traffic(2, "attackers", "attack-began")?);
+        let attackers = self.start_traffic(2, "attackers", "attackers", "attack-began")?;
+        self.incident.push(attackers);
+        if self.plan.clients.crowd.is_some() {
+            let crowd = self.start_traffic(3, "clients", "crowd", "crowd-outcomes")?;
+            self.incident.push(crowd);
+        }
+        if let (Some(deed), Some(web)) = (&self.plan.admin.deed, self.hosts.first()) {
+            let deed = web.door.command(deed).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+            self.incident.push(deed);
+        }
         self.state.incident_until = Some(now() + for_s);
         self.dir.write_state(&self.state)
     }
@@ -267,9 +280,9 @@ impl Keeper {
     fn stop_incident(&mut self) -> anyhow::Result<()> {
         self.state.incident_until = None;
         self.dir.write_state(&self.state)?;
-        if let Some(mut attack) = self.attack.take() {
-            let _ = attack.kill();
-            let _ = attack.wait();
+        for mut child in self.incident.drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
             self.plan.truth.times.attack_end = Some(now());
         }
         self.write_truth()
@@ -283,7 +296,7 @@ impl Keeper {
     }
 
     fn down(&mut self, keep_dir: bool) -> anyhow::Result<()> {
-        for child in self.attack.iter_mut().chain(&mut self.traffic) {
+        for child in self.incident.iter_mut().chain(&mut self.traffic) {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -55,6 +55,8 @@ pub(crate) struct ClientsPlan {
     /// A person leaves after waiting this long for one answer.
     pub(crate) patience_ms: u64,
     pub(crate) site: SitePlan,
+    /// People who come besides when the incident begins.
+    pub(crate) crowd: Option<Box<ClientsPlan>>,
 }
 
 /// What there is to ask for.
@@ -75,6 +77,8 @@ pub(crate) struct AdminPlan {
     pub(crate) pages: Vec<String>,
     pub(crate) every_ms: u64,
     pub(crate) patience_ms: u64,
+    /// A command that runs on the web server for as long as the incident lasts.
+    pub(crate) deed: Option<Vec<String>>,
 }
 
 /// A closed loop: a fixed number of connections, each opened again when it ends.
@@ -84,12 +88,12 @@ pub(crate) struct AttackPlan {
     /// Attacked beside it, in turn.
     pub(crate) also: Vec<SocketAddrV4>,
     pub(crate) prefixes: Vec<Ipv4Net>,
-    /// One source for each connection, so the same address stands here many times.
+    /// One source for each connection, so the same address stands here many times; none where nobody attacks.
     pub(crate) sources: Vec<Ipv4Addr>,
     pub(crate) patience_ms: u64,
     /// Answers are taken as they come, and not left lying with the server.
     pub(crate) reads: bool,
-    /// Whole requests; one is chosen for each connection.
+    /// Whole requests; the next is taken for each connection.
     pub(crate) requests: Vec<String>,
 }
 

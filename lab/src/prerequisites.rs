@@ -18,11 +18,13 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "libapache2-mod-php",
     "lxcfs",
+    "mariadb-server",
     "nftables",
     "openssh-client",
     "openssh-server",
     "openssl",
     "php-fpm",
+    "php-mysql",
     "procps",
     "rsyslog",
     "util-linux",
@@ -31,6 +33,7 @@ const PACKAGES: &[&str] = &[
 /// Programs without which no scenario runs. lxcfs is not among them: without it a host shows the machine's vitals.
 const PROGRAMS: &[&str] = &[
     "/usr/sbin/apache2",
+    "/usr/sbin/mariadbd",
     "/usr/sbin/haproxy",
     "/usr/sbin/rsyslogd",
     "/usr/sbin/sshd",

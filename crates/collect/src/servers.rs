@@ -57,7 +57,7 @@ pub fn view(root: &Root, service: &Service, now: Time, state: &mut ViewState) ->
     let before = state.first_seen.remove(&service.id).unwrap_or_default();
     let mut holds = Holds { before, after: HashMap::new(), now };
     let workers = if service.one_connection_per_process {
-        by_process(service, &processes, &look, slots.as_deref(), &mut holds)
+        by_process(root, service, &processes, &look, slots.as_deref(), &mut holds)
     } else {
         by_connection(&processes, &look, slots.as_deref().unwrap_or_default(), &mut holds)
     };
@@ -103,11 +103,14 @@ fn processes(root: &Root, service: &Service) -> Vec<Process> {
 }
 
 /// The sockets of a server, put where they belong.
+#[derive(Default)]
 struct Look {
     /// Connections to the server's ports, by inode.
     connections: HashMap<u64, Socket>,
     /// Accepted connections on its unix sockets.
     unix: HashSet<u64>,
+    /// What else its processes have connections to, by inode: where they are servers' clients themselves.
+    upstreams: HashMap<u64, Box<str>>,
     /// Which process has which socket.
     by_pid: HashMap<u32, Vec<u64>>,
     queue: Vec<QueuedPeer>,
@@ -119,15 +122,7 @@ struct Look {
 
 impl Look {
     fn take(root: &Root, service: &Service, pids: &[u32], state: &mut ViewState) -> Look {
-        let mut look = Look {
-            connections: HashMap::new(),
-            unix: HashSet::new(),
-            by_pid: HashMap::new(),
-            queue: Vec::new(),
-            queue_len: 0,
-            queue_limit: 0,
-            owned: false,
-        };
+        let mut look = Look::default();
         let mut note = |text: String| {
             state.notes.insert(service.id.clone(), text);
         };
@@ -158,13 +153,16 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
-        if !service.listens_unix.is_empty() {
+        // A worker that is a process waits for one thing at a time.
+        if service.one_connection_per_process || !service.listens_unix.is_empty() {
             match sockets::unix_sockets(root, true) {
                 Ok(list) => {
-                    for socket in
-                        list.into_iter().filter(|socket| service.listens_unix.contains(&socket.path))
-                    {
-                        if socket.listens {
+                    for socket in list {
+                        if !service.listens_unix.contains(&socket.path) {
+                            if socket.peer != 0 && !socket.listens {
+                                look.upstreams.insert(socket.peer, socket.path.to_string_lossy().into());
+                            }
+                        } else if socket.listens {
                             look.queue_len = look.queue_len.saturating_add(socket.queue_len);
                             look.queue_limit = look.queue_limit.saturating_add(socket.queue_limit);
                         } else if socket.inode != 0 {
@@ -175,7 +173,28 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
+        if service.one_connection_per_process && service.kind != ServiceKind::Other {
+            look.ask_tcp(root, service);
+        }
         look
+    }
+
+    /// Connections to other servers by TCP.
+    fn ask_tcp(&mut self, root: &Root, service: &Service) {
+        let states = States::of(TcpState::Established);
+        let filter = Filter { states, local_ports: Vec::new(), with_info: false };
+        let ours = ports(service);
+        let theirs = sockets::tcp_connections(root, &filter).unwrap_or_default();
+        for end in theirs.iter().filter(|end| end.inode != 0 && !ours.contains(&end.local.port())) {
+            self.upstreams.insert(end.inode, end.peer.to_string().into());
+        }
+    }
+
+    /// The one thing that a process has connections to.
+    fn only_upstream(&self, pid: u32) -> Option<&str> {
+        let mut all = self.by_pid.get(&pid)?.iter().filter_map(|inode| self.upstreams.get(inode));
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
     }
 
     fn sort(&mut self, service: &Service, list: Vec<Socket>) {
@@ -260,6 +279,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn by_process(
+    root: &Root,
     service: &Service,
     processes: &[Process],
     look: &Look,
@@ -268,6 +288,7 @@ fn by_process(
 ) -> Vec<Worker> {
     let slots: HashMap<u32, &Slot> = slots.unwrap_or_default().iter().map(|slot| (slot.pid, slot)).collect();
     let mut workers = Vec::with_capacity(processes.len());
+    let mut buffer = Vec::new();
     for process in processes {
         let inodes = look.by_pid.get(&process.id.pid).map(Vec::as_slice).unwrap_or_default();
         let slot = slots.get(&process.id.pid).copied();
@@ -286,6 +307,7 @@ fn by_process(
             method: None,
             path: None,
             rss_bytes: process.rss_bytes(),
+            asks: None,
         };
         if let Some(socket) = socket {
             let connection = &socket.connection;
@@ -316,9 +338,21 @@ fn by_process(
             worker.method.clone_from(&slot.method);
             worker.path.clone_from(&slot.path);
         }
+        if worker.waiting == Waiting::Backend
+            && let Some(upstream) = look.only_upstream(process.id.pid)
+            && procfs::wchan(root, process.id.pid, &mut buffer).is_some_and(|at| waits_at_socket(&at))
+        {
+            worker.asks = Some(upstream.into());
+        }
         workers.push(worker);
     }
     workers
+}
+
+/// Whether the kernel's function in which a process sleeps is one of waiting for a socket, and not for a clock, a lock or
+/// a child.
+fn waits_at_socket(function: &str) -> bool {
+    ["poll", "unix_stream", "sk_wait", "wait_woken"].iter().any(|name| function.contains(name))
 }
 
 fn by_connection(processes: &[Process], look: &Look, slots: &[Slot], holds: &mut Holds) -> Vec<Worker> {
@@ -348,6 +382,7 @@ fn by_connection(processes: &[Process], look: &Look, slots: &[Slot], holds: &mut
                 method: request.and_then(|slot| slot.method.clone()),
                 path: request.and_then(|slot| slot.path.clone()),
                 rss_bytes,
+                asks: None,
             });
         }
     }
@@ -516,5 +551,28 @@ mod tests {
         };
         let view = view(&Root::host(), &service, Time::from_secs(1), &mut ViewState::new());
         assert_eq!((view.workers.len(), view.busy, view.limit), (0, 0, Some(3)));
+    }
+
+    #[test]
+    fn what_a_process_asks_is_told_if_it_can_be_only_one_thing() {
+        let mut look = Look::default();
+        for (inode, to) in
+            [(1, "/run/mysqld/mysqld.sock"), (2, "/run/mysqld/mysqld.sock"), (3, "10.0.0.5:6379")]
+        {
+            look.upstreams.insert(inode, to.into());
+        }
+        // 9 is the connection that it serves.
+        for (pid, inodes) in [(10, vec![9, 1]), (11, vec![1, 9, 2]), (12, vec![1, 3]), (13, vec![9])] {
+            look.by_pid.insert(pid, inodes);
+        }
+        let asked = [10, 11, 12, 13, 14].map(|pid| look.only_upstream(pid));
+        assert_eq!(
+            asked,
+            [Some("/run/mysqld/mysqld.sock"), Some("/run/mysqld/mysqld.sock"), None, None, None]
+        );
+        let at_socket = ["poll_schedule_timeout.constprop.0", "unix_stream_data_wait", "sk_wait_data"];
+        assert!(at_socket.iter().all(|function| waits_at_socket(function)));
+        let elsewhere = ["hrtimer_nanosleep", "futex_wait_queue", "do_wait", "inet_csk_accept"];
+        assert!(!elsewhere.iter().any(|function| waits_at_socket(function)));
     }
 }

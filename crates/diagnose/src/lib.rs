@@ -5,6 +5,7 @@
 
 mod attempts;
 mod attribution;
+mod backend;
 pub mod causes;
 mod course;
 mod failures;

@@ -115,6 +115,10 @@ pub struct Worker {
     pub path: Option<String>,
     /// Resident memory, in bytes.
     pub rss_bytes: u64,
+    /// The only thing that it has a connection to while it waits at a socket: another server's unix socket, or its
+    /// address and port.
+    #[serde(default)]
+    pub asks: Option<Box<str>>,
 }
 
 /// A connection that waits to be accepted.

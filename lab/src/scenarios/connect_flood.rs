@@ -5,13 +5,11 @@
 use std::net::SocketAddrV4;
 
 use super::Scenario;
-use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, balancer, base_setup, default_site, file, health_php, listen_on,
-    prefork, shell, site, sources,
-};
+use super::parts::{Counts, Neighbourhood, PAGE_PHP, default_site, file, site, sources};
+use super::stack::{Limits, behind_balancer};
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -66,23 +64,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let proxy = format!("\tProxyTimeout {proxy_timeout}");
     let log_format = r#"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\" %D %{X-Forwarded-For}i %{X-Forwarded-Proto}i any"#;
     files.push(default_site(&who.site, log_format, &proxy));
-    files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", index_php(&who, relay_timeout)));
-    files.push(health_php());
-    let php = crate::prerequisites::php_version().unwrap_or_default();
-    let web = HostPlan {
-        name: "web1".into(),
-        address: *who.web.ip(),
-        memory_limit_bytes: Some(memory),
-        files,
-        setup: [base_setup(), web_setup(&php, children, who.web.port())].concat(),
-        services: vec![
-            argv("rsyslogd"),
-            argv("service ssh start"),
-            argv(&format!("service php{php}-fpm start")),
-            argv("service apache2 start"),
-        ],
-    };
+    let hosts = behind_balancer(&who, files, &Limits { workers, children, memory, check_every });
     let truth = Truth {
         where_: [("method", "CONNECT"), ("via_balancer", "no")].map(|(k, v)| (k.into(), v.into())).into(),
         balancer: Some(who.balancer),
@@ -102,29 +85,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         reads: true,
         requests,
     };
-    Ok(Plan {
-        lan: who.lan,
-        hosts: vec![web, balancer(who.balancer, &[who.web], check_every)],
-        clients,
-        admin,
-        attack,
-        truth,
-    })
-}
-
-fn web_setup(php: &str, children: u64, port: u16) -> Vec<Vec<String>> {
-    let pool = format!("/etc/php/{php}/fpm/pool.d/www.conf");
-    let fpm = vec![
-        shell(&format!("a2dismod -q -f php{php} || true")),
-        argv("a2enmod -q mpm_prefork proxy_fcgi setenvif status"),
-        argv(&format!("a2enconf -q php{php}-fpm")),
-        shell(&format!(
-            "sed -i -e 's/^pm.max_children =.*/pm.max_children = {children}/' \
-             -e 's|^;*slowlog =.*|slowlog = /var/log/php{php}-fpm-slow.log|' \
-             -e 's/^;*request_slowlog_timeout =.*/request_slowlog_timeout = 5s/' {pool}"
-        )),
-    ];
-    [fpm, listen_on(port)].concat()
+    Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }
 
 /// The front controller has an old relay in it: whatever is asked for by CONNECT, it connects to, and waits. There is

@@ -1,11 +1,17 @@
 //! The scenarios: one file each, and this list. A scenario draws its parameters and answers with a plan.
 
 mod bad_edit;
+mod catalogue_reader;
 mod connect_flood;
+mod few_children;
 mod filling_log;
+mod many_workers;
 mod parts;
 mod runaway_client;
+mod shared_link;
 mod slow_readers;
+mod stack;
+mod table_lock;
 mod xmlrpc_flood;
 
 use crate::LabError;
@@ -28,6 +34,11 @@ pub static ALL: &[Scenario] = &[
     filling_log::SCENARIO,
     bad_edit::SCENARIO,
     runaway_client::SCENARIO,
+    shared_link::SCENARIO,
+    table_lock::SCENARIO,
+    catalogue_reader::SCENARIO,
+    few_children::SCENARIO,
+    many_workers::SCENARIO,
     slow_readers::SCENARIO,
 ];
 
@@ -45,6 +56,13 @@ pub(crate) fn plan(scenario: &Scenario, params: &Params) -> Result<Plan, LabErro
     plan.truth.scenario = scenario.id.to_owned();
     plan.truth.seed = params.seed;
     plan.truth.parameters = draw.finish()?;
+    if let Some(crowd) = &plan.clients.crowd {
+        plan.truth.clients.prefixes.extend(&crowd.prefixes);
+        plan.truth.clients.addresses.extend(&crowd.addresses);
+    }
+    if plan.attack.sources.is_empty() {
+        plan.truth.attackers.prefixes.clear();
+    }
     Ok(plan)
 }
 

@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 use crate::LabError;
 use crate::params::Draw;
 use crate::plan::{
-    AdminPlan, Attackers, Clients, ClientsPlan, FilePlan, HostPlan, LanPlan, Server, SitePlan, Times, Truth,
+    AdminPlan, AttackPlan, Attackers, Clients, ClientsPlan, FilePlan, HostPlan, LanPlan, Server, SitePlan,
+    Times, Truth,
 };
 
 /// Documentation prefixes (RFC 5737); most of the internet of a lab is in the benchmark range (RFC 2544).
@@ -100,7 +101,32 @@ impl Neighbourhood {
             requests_per_s: draw.number("requests-per-s", 15..=20)? as f64,
             patience_ms: draw.number("patience-ms", 10_000..=10_000)?,
             site,
+            crowd: None,
         })
+    }
+
+    /// Other people than the usual clients, in networks of their own, who want the same.
+    pub(super) fn crowd(
+        &self,
+        draw: &mut Draw,
+        people: std::ops::RangeInclusive<u64>,
+        requests_per_s: std::ops::RangeInclusive<u64>,
+        like: &ClientsPlan,
+    ) -> Result<ClientsPlan, LabError> {
+        let people = draw.number("crowd", people)? as usize;
+        let networks = draw.number("crowd-prefix-count", 50..=60)?.clamp(1, 200) as usize;
+        let requests_per_s = draw.number("crowd-requests-per-s", requests_per_s)? as f64;
+        let rng = draw.rng();
+        let taken = [&self.client_prefixes[..], &self.attacker_prefixes].concat();
+        let mut prefixes: Vec<Ipv4Net> = Vec::new();
+        while prefixes.len() < networks {
+            let new = net(Ipv4Addr::new(198, 18 + rng.u8(0..2), rng.u8(..), 0), 24);
+            if !taken.contains(&new) && !prefixes.contains(&new) && !new.contains(&self.admin) {
+                prefixes.push(new);
+            }
+        }
+        let addresses = addresses(rng, &prefixes, people);
+        Ok(ClientsPlan { prefixes, addresses, requests_per_s, ..like.clone() })
     }
 
     pub(super) fn admin_plan(&self, site: &SitePlan) -> AdminPlan {
@@ -111,6 +137,7 @@ impl Neighbourhood {
             pages: site.pages[..site.pages.len().min(3)].to_vec(),
             every_ms: 8000,
             patience_ms: 30_000,
+            deed: None,
         }
     }
 
@@ -202,6 +229,19 @@ pub(super) fn sources(
     used.sort_unstable();
     used.dedup();
     (used, sources)
+}
+
+/// Nobody attacks: the incident is what else begins with it.
+pub(super) fn nobody(target: SocketAddrV4) -> AttackPlan {
+    AttackPlan {
+        target,
+        also: Vec::new(),
+        prefixes: Vec::new(),
+        sources: Vec::new(),
+        patience_ms: 1000,
+        reads: true,
+        requests: Vec::new(),
+    }
 }
 
 pub(super) fn net(address: Ipv4Addr, length: u8) -> Ipv4Net {

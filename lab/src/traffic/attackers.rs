@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,12 +27,27 @@ struct Attackers {
     plan: AttackPlan,
     began: Once,
     began_file: PathBuf,
+    next: AtomicUsize,
+}
+
+impl Attackers {
+    /// Before the first SYN, so that no witness can have seen an earlier one.
+    fn begin(&self) {
+        self.began.call_once(|| {
+            let _ = fs::write(&self.began_file, format!("{:.6}\n", now()));
+        });
+    }
 }
 
 pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     crate::roles::end_with_parent()?;
     let plan: AttackPlan = serde_json::from_slice(&fs::read(spec)?)?;
-    let attackers = Arc::new(Attackers { plan, began: Once::new(), began_file: out.to_owned() });
+    let began_file = out.to_owned();
+    let attackers = Arc::new(Attackers { plan, began: Once::new(), began_file, next: AtomicUsize::new(0) });
+    if attackers.plan.sources.is_empty() {
+        // Nobody attacks; the incident is what else begins now.
+        attackers.begin();
+    }
     let mut rng = fastrand::Rng::new();
     let mut threads = Vec::new();
     let targets: Vec<SocketAddrV4> =
@@ -59,11 +75,9 @@ fn attack(all: &Attackers, source: Ipv4Addr, target: SocketAddrV4, mut rng: fast
     thread::sleep(Duration::from_millis(rng.u64(..BEGIN_WITHIN_MS)));
     let Some(requests) = (!all.plan.requests.is_empty()).then_some(&all.plan.requests) else { return };
     loop {
-        // Before the first SYN, so that no witness can have seen an earlier one.
-        all.began.call_once(|| {
-            let _ = fs::write(&all.began_file, format!("{:.6}\n", now()));
-        });
-        let request = &requests[rng.usize(..requests.len())];
+        all.begin();
+        // One after another: a reader who begins at the beginning does not read a page twice.
+        let request = &requests[all.next.fetch_add(1, Ordering::Relaxed) % requests.len()];
         if one(all, source, target, request).is_err() {
             thread::sleep(Duration::from_millis(rng.u64(REFUSED_PAUSE_MS)));
         }

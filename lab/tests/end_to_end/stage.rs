@@ -58,8 +58,15 @@ impl Said {
 impl Stage {
     /// Brings a lab up and puts toban into it; `None`, said aloud, where no lab can be.
     pub(crate) fn up(scenario: &str) -> Option<Stage> {
+        Self::up_with(scenario, &[])
+    }
+
+    /// The same with some parameters given.
+    pub(crate) fn up_with(scenario: &str, given: &[(&str, u64)]) -> Option<Stage> {
         let seed = env::var("LAB_SEED").map_or(SEED, |text| text.parse().expect("LAB_SEED is a number"));
-        let lab = match Lab::up(scenario, &Params::new(seed).lifetime(Duration::from_secs(1200))) {
+        let params = Params::new(seed).lifetime(Duration::from_secs(1200));
+        let params = given.iter().fold(params, |params, (name, value)| params.with(name, value));
+        let lab = match Lab::up(scenario, &params) {
             Err(LabError::Skip { because }) => {
                 say(&format!("skipped: {because}"));
                 return None;

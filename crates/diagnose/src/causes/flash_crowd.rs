@@ -1,11 +1,12 @@
 //! `flash-crowd`: many more people than usual, each behaving as people do.
 //!
-//! Needs: more requests end than usual, from more clients than usual, and no group stands out. An attack that holds
-//! the workers makes *fewer* requests end.
+//! Needs: more requests end than usual, from more clients than usual, those of a group that stands out not counted. An
+//! attack that holds the workers makes *fewer* requests end.
 
 use toban_model::Text;
 
 use super::{Candidate, Cause, Judged, Needs};
+use crate::attribution::Group;
 use crate::picture::Picture;
 use crate::tell;
 
@@ -24,7 +25,7 @@ const REQUESTS_RATIO_MIN: f64 = 2.0;
 const CLIENTS_RATIO_MIN: f64 = 2.5;
 
 fn judge(picture: &Picture<'_>) -> Judged {
-    let (Some(requests), Some(clients)) = (picture.throughput_ratio(), picture.clients_ratio()) else {
+    let (Some(requests), Some(clients)) = (picture.throughput_ratio(), people_ratio(picture)) else {
         return Judged::Unknown;
     };
     if clients < CLIENTS_RATIO_MIN || requests < REQUESTS_RATIO_MIN {
@@ -35,11 +36,13 @@ fn judge(picture: &Picture<'_>) -> Judged {
             format!("終了したリクエストは平常時の {requests:.1} 倍、クライアント数は {clients:.1} 倍です"),
         ));
     }
-    if picture.group.is_some() || !picture.workers_full() {
+    if !picture.workers_full() {
         return Judged::Unknown;
     }
+    // Who holds most of the workers dominates.
+    let by_group = picture.group.as_ref().map_or(0.0, Group::share);
     Judged::Is(Candidate {
-        confidence: (0.6 + 0.05 * clients.min(6.0)).min(0.92),
+        confidence: (0.6 + 0.05 * clients.min(6.0)).min(0.92) - 0.3 * by_group,
         culprits: Vec::new(),
         evidence: vec![tell::evidence(
             "clients",
@@ -54,8 +57,17 @@ fn judge(picture: &Picture<'_>) -> Judged {
     })
 }
 
+/// Clients now against usual, without those of a group that stands out.
+fn people_ratio(picture: &Picture<'_>) -> Option<f64> {
+    let ratio = picture.clients_ratio()?;
+    let usual = picture.traffic?.clients.usual;
+    let theirs: usize =
+        picture.group.iter().flat_map(|group| &group.offenders).map(|offender| offender.addresses).sum();
+    Some((ratio - theirs as f64 / usual).max(0.0))
+}
+
 fn summary(picture: &Picture<'_>) -> Text {
-    let times = picture.clients_ratio().unwrap_or(1.0);
+    let times = people_ratio(picture).unwrap_or(1.0);
     let (en, ja) = tell::exhaustion(picture);
     Text::new(
         format!("{en}\nIt is visitors: {times:.1} times as many as usual, and none of them stands out."),

@@ -1,5 +1,6 @@
 //! Situations made of numbers, each with the one answer that is right; the look-alikes beside each other.
 
+mod backends;
 mod failures;
 mod processes;
 mod strangers;
@@ -96,6 +97,7 @@ fn closed(mix: Mix) -> Situation {
             method: None,
             path: None,
             rss_bytes: 8_000_000,
+            asks: None,
         })
         .collect();
     let mut symptoms = Vec::new();

@@ -20,7 +20,7 @@ const PUBLIC: &[&str] = &[
     "etc", "usr", "var", "log", "run", "proc", "dev", "sys", "lib", "lib64", "bin", "sbin", "opt", "srv", "tmp", "home",
     "root", "local", "share", "spool", "cache", "mail", "cron", "cron.d", "systemd", "system", "journal", "www", "html",
     "htdocs", "public_html", "apache2", "httpd", "nginx", "php", "fpm", "pool.d", "mysql", "mariadb", "postfix",
-    "dovecot", "conf", "conf.d", "conf-enabled", "mods-enabled", "sites-enabled", "sites-available", "access.log",
+    "mysqld", "mysqld.sock", "postgresql", ".s.PGSQL.5432", "dovecot", "conf", "conf.d", "conf-enabled", "mods-enabled", "sites-enabled", "sites-available", "access.log",
     "error.log", "other_vhosts_access.log", "access_log", "error_log", "auth.log", "secure", "syslog", "messages",
     "mail.log", "maillog", "kern.log", "vsftpd.log", "apache2.conf", "httpd.conf", "nginx.conf", "www.conf",
     "php-fpm.conf", "mpm_prefork.conf", "mpm_event.conf", "ports.conf", "000-default.conf", "default", "kmsg",
