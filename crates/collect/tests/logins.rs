@@ -1,5 +1,6 @@
 //! Who is logged in, by a real sshd: clients that are let in, with a terminal and without, and clients that are not.
 //! Needs root and OpenSSH; without them it says aloud that it is skipped.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
