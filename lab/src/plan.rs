@@ -55,6 +55,17 @@ pub(crate) struct ClientsPlan {
     /// A person leaves after waiting this long for one answer.
     pub(crate) patience_ms: u64,
     pub(crate) site: SitePlan,
+    /// They fetch their mail instead of reading pages.
+    pub(crate) mail: Option<MailPlan>,
+}
+
+/// People with mailboxes, by POP3, and a monitor that looks at the banner and leaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MailPlan {
+    /// Of each the address, the user and the password.
+    pub(crate) people: Vec<(Ipv4Addr, String, String)>,
+    pub(crate) fetches_per_s: f64,
+    pub(crate) monitor: Ipv4Addr,
 }
 
 /// What there is to ask for.
@@ -75,6 +86,8 @@ pub(crate) struct AdminPlan {
     pub(crate) pages: Vec<String>,
     pub(crate) every_ms: u64,
     pub(crate) patience_ms: u64,
+    /// Mistypes a password once, some seconds after the services run.
+    pub(crate) mistypes: bool,
 }
 
 /// A closed loop: a fixed number of connections, each opened again when it ends.
@@ -87,6 +100,19 @@ pub(crate) struct AttackPlan {
     pub(crate) patience_ms: u64,
     /// Whole requests; one is chosen for each connection.
     pub(crate) requests: Vec<String>,
+    pub(crate) way: Way,
+}
+
+/// What the connections of an attack are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) enum Way {
+    /// Each says one of the requests and waits for the answer.
+    #[default]
+    Requests,
+    /// The same, and beside them so many at a time that never complete their handshake.
+    HalfOpen(u64),
+    /// Logins at sshd by OpenSSH's own client, which tries one password for one of these users.
+    Ssh { users: Vec<String>, pause_ms: u64 },
 }
 
 /// What really is the case in a lab, for tests to compare findings with.

@@ -14,6 +14,8 @@ const PACKAGES: &[&str] = &[
     "apache2",
     "ca-certificates",
     "curl",
+    "dovecot-imapd",
+    "dovecot-pop3d",
     "haproxy",
     "iproute2",
     "libapache2-mod-php",
@@ -23,6 +25,7 @@ const PACKAGES: &[&str] = &[
     "openssh-server",
     "openssl",
     "php-fpm",
+    "postfix",
     "procps",
     "rsyslog",
     "util-linux",
@@ -31,7 +34,9 @@ const PACKAGES: &[&str] = &[
 /// Programs without which no scenario runs. lxcfs is not among them: without it a host shows the machine's vitals.
 const PROGRAMS: &[&str] = &[
     "/usr/sbin/apache2",
+    "/usr/sbin/dovecot",
     "/usr/sbin/haproxy",
+    "/usr/sbin/postfix",
     "/usr/sbin/rsyslogd",
     "/usr/sbin/sshd",
     "/usr/bin/ssh",

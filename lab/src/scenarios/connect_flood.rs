@@ -11,7 +11,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -110,6 +110,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         sources,
         patience_ms: 60_000,
         requests,
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web, balancer], clients, admin, attack, truth })
 }

@@ -3,8 +3,10 @@
 mod bad_edit;
 mod connect_flood;
 mod filling_log;
+mod mail_dictionary;
 mod parts;
 mod runaway_client;
+mod ssh_dictionary;
 mod xmlrpc_flood;
 
 use crate::LabError;
@@ -27,6 +29,9 @@ pub static ALL: &[Scenario] = &[
     filling_log::SCENARIO,
     bad_edit::SCENARIO,
     runaway_client::SCENARIO,
+    mail_dictionary::SCENARIO,
+    ssh_dictionary::DICTIONARY,
+    ssh_dictionary::CROWD,
 ];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {

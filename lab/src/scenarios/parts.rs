@@ -100,6 +100,7 @@ impl Neighbourhood {
             requests_per_s: draw.number("requests-per-s", 15..=20)? as f64,
             patience_ms: draw.number("patience-ms", 10_000..=10_000)?,
             site,
+            mail: None,
         })
     }
 
@@ -111,6 +112,7 @@ impl Neighbourhood {
             pages: site.pages[..site.pages.len().min(3)].to_vec(),
             every_ms: 8000,
             patience_ms: 30_000,
+            mistypes: false,
         }
     }
 
