@@ -57,6 +57,17 @@ pub(crate) struct ClientsPlan {
     pub(crate) site: SitePlan,
     /// People who come besides when the incident begins.
     pub(crate) crowd: Option<Box<ClientsPlan>>,
+    /// They fetch their mail instead of reading pages.
+    pub(crate) mail: Option<MailPlan>,
+}
+
+/// People with mailboxes, by POP3, and a monitor that looks at the banner and leaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MailPlan {
+    /// Of each the address, the user and the password.
+    pub(crate) people: Vec<(Ipv4Addr, String, String)>,
+    pub(crate) fetches_per_s: f64,
+    pub(crate) monitor: Ipv4Addr,
 }
 
 /// What there is to ask for.
@@ -79,6 +90,8 @@ pub(crate) struct AdminPlan {
     pub(crate) patience_ms: u64,
     /// A command that runs on the web server for as long as the incident lasts.
     pub(crate) deed: Option<Vec<String>>,
+    /// Mistypes a password once, some seconds after the services run.
+    pub(crate) mistypes: bool,
 }
 
 /// A closed loop: a fixed number of connections, each opened again when it ends.
@@ -91,10 +104,23 @@ pub(crate) struct AttackPlan {
     /// One source for each connection, so the same address stands here many times; none where nobody attacks.
     pub(crate) sources: Vec<Ipv4Addr>,
     pub(crate) patience_ms: u64,
-    /// Answers are taken as they come, and not left lying with the server.
-    pub(crate) reads: bool,
     /// Whole requests; the next is taken for each connection.
     pub(crate) requests: Vec<String>,
+    pub(crate) way: Way,
+}
+
+/// What the connections of an attack are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) enum Way {
+    /// Each says one of the requests and waits for the answer.
+    #[default]
+    Requests,
+    /// Each says one of the requests, and the answer is left lying with the server.
+    Unread,
+    /// Each says one and waits, and beside them so many at a time that never complete their handshake.
+    HalfOpen(u64),
+    /// Logins at sshd by OpenSSH's own client, which tries one password for one of these users.
+    Ssh { users: Vec<String>, pause_ms: u64 },
 }
 
 /// What really is the case in a lab, for tests to compare findings with.

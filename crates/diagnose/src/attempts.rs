@@ -116,7 +116,11 @@ pub(crate) fn judge(picture: &Picture<'_>, words: &Words) -> Judged {
         remedies: ban(&all, words.cause, resource.as_ref()).into_iter().collect(),
         advice,
         since,
-        effects: resource.iter().map(effect).collect(),
+        effects: resource
+            .iter()
+            .map(effect)
+            .chain(resource.iter().flat_map(|_| waiting(picture, &all)))
+            .collect(),
         resource,
     })
 }
@@ -144,6 +148,25 @@ fn effect(resource: &ResourceUse) -> Evidence {
         resource.usual.map(|usual| usual[1]),
         "sock_diag",
     )
+}
+
+/// Connections that nobody has taken yet: whoever made them waits for the first word of the server.
+fn waiting(picture: &Picture<'_>, all: &[&Attempts]) -> Option<Evidence> {
+    let queues = picture.situation.strangers.queues.iter().filter(|queue| queue.len > 0);
+    let theirs = queues.filter(|queue| all.iter().any(|attempt| attempt.ports.contains(&queue.port)));
+    let queue = theirs.max_by_key(|queue| queue.len)?;
+    let (port, len, limit) = (queue.port, queue.len, queue.limit);
+    Some(tell::evidence(
+        "slow-greeting",
+        Text::default(),
+        Text::new(
+            format!("the server greets late: {len} connections wait at port {port} (it holds {limit})"),
+            format!("応答(バナー)が遅延しています: {port} 番ポートで {len} 接続が待機中です(上限 {limit})"),
+        ),
+        f64::from(len),
+        Some(0.0),
+        "sock_diag",
+    ))
 }
 
 /// Whom a packet filter would have to drop: networks that hold several of them and nobody else, and addresses.

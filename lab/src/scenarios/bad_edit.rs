@@ -8,7 +8,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "bad-edit",
@@ -71,8 +71,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes: who.attacker_prefixes.clone(),
         sources: source,
         patience_ms: 1000,
-        reads: true,
         requests: vec![format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", who.site)],
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }

@@ -8,7 +8,7 @@ use super::parts::{Counts, Neighbourhood, PAGE_PHP, default_site, file, site, so
 use super::stack::{LOG_FORMAT, Limits, behind_balancer};
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Plan, Truth};
+use crate::plan::{AttackPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "catalogue-reader",
@@ -70,8 +70,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes,
         sources,
         patience_ms: 40_000,
-        reads: true,
         requests,
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }

@@ -9,7 +9,7 @@ use super::parts::{Counts, Neighbourhood, PAGE_PHP, default_site, file, site, so
 use super::stack::{Limits, behind_balancer};
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Plan, Truth};
+use crate::plan::{AttackPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -82,8 +82,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 60_000,
-        reads: true,
         requests,
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }

@@ -8,7 +8,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "filling-log",
@@ -74,10 +74,10 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 40_000,
-        reads: true,
         requests: vec![format!(
             "GET /export.php HTTP/1.1\r\nHost: {site}\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
         )],
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }

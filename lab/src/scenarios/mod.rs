@@ -5,11 +5,13 @@ mod catalogue_reader;
 mod connect_flood;
 mod few_children;
 mod filling_log;
+mod mail_dictionary;
 mod many_workers;
 mod parts;
 mod runaway_client;
 mod shared_link;
 mod slow_readers;
+mod ssh_dictionary;
 mod stack;
 mod table_lock;
 mod xmlrpc_flood;
@@ -40,6 +42,9 @@ pub static ALL: &[Scenario] = &[
     few_children::SCENARIO,
     many_workers::SCENARIO,
     slow_readers::SCENARIO,
+    mail_dictionary::SCENARIO,
+    ssh_dictionary::DICTIONARY,
+    ssh_dictionary::CROWD,
 ];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {

@@ -9,7 +9,7 @@ use crate::LabError;
 use crate::params::Draw;
 use crate::plan::{
     AdminPlan, AttackPlan, Attackers, Clients, ClientsPlan, FilePlan, HostPlan, LanPlan, Server, SitePlan,
-    Times, Truth,
+    Times, Truth, Way,
 };
 
 /// Documentation prefixes (RFC 5737); most of the internet of a lab is in the benchmark range (RFC 2544).
@@ -102,6 +102,7 @@ impl Neighbourhood {
             patience_ms: draw.number("patience-ms", 10_000..=10_000)?,
             site,
             crowd: None,
+            mail: None,
         })
     }
 
@@ -138,6 +139,7 @@ impl Neighbourhood {
             every_ms: 8000,
             patience_ms: 30_000,
             deed: None,
+            mistypes: false,
         }
     }
 
@@ -239,8 +241,8 @@ pub(super) fn nobody(target: SocketAddrV4) -> AttackPlan {
         prefixes: Vec::new(),
         sources: Vec::new(),
         patience_ms: 1000,
-        reads: true,
         requests: Vec::new(),
+        way: Way::Requests,
     }
 }
 

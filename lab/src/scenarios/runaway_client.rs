@@ -10,7 +10,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "runaway-client",
@@ -90,8 +90,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         sources,
         // The server keeps the connection open for its next request, which never comes.
         patience_ms: 20_000,
-        reads: true,
         requests,
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web, registry], clients, admin, attack, truth })
 }

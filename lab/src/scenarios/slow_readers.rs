@@ -10,7 +10,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "slow-readers",
@@ -82,7 +82,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 120_000,
-        reads: false,
+        way: Way::Unread,
         requests,
     };
     let hosts = vec![

@@ -5,7 +5,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan};
+use crate::plan::{AttackPlan, FilePlan, HostPlan, Way};
 
 /// Combined, with how long each took and whom the balancer asked for.
 pub(super) const LOG_FORMAT: &str =
@@ -76,8 +76,8 @@ pub(super) fn flood(
             prefixes,
             sources,
             patience_ms: 40_000,
-            reads: true,
             requests,
+            way: Way::Requests,
         },
     ))
 }

@@ -8,7 +8,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth};
+use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "xmlrpc-flood",
@@ -76,8 +76,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         prefixes: who.attacker_prefixes.clone(),
         sources,
         patience_ms: 40_000,
-        reads: true,
         requests,
+        way: Way::Requests,
     };
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }

@@ -15,9 +15,18 @@ pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     let plan: AdminPlan = serde_json::from_slice(&std::fs::read(spec)?)?;
     let record = Record::create(out)?;
     let mut rng = fastrand::Rng::new();
+    if plan.mistypes {
+        let askpass = super::ssh::wrong_password(out)?;
+        let (address, web, pause) = (plan.address, *plan.web.ip(), Duration::from_millis(plan.every_ms));
+        thread::spawn(move || {
+            thread::sleep(pause);
+            super::ssh::try_login(address, web, "root", &askpass);
+        });
+    }
     loop {
         thread::sleep(Duration::from_millis(rng.u64(plan.every_ms / 2..=plan.every_ms * 3 / 2)));
-        let path = rng.choice(&plan.pages).cloned().unwrap_or_default();
+        // A host without a web server is looked at through the login alone.
+        let Some(path) = rng.choice(&plan.pages).cloned() else { continue };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             plan.host_header

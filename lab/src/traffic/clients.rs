@@ -43,6 +43,9 @@ struct Visitors {
 pub(crate) fn run(spec: &Path, out: &Path) -> anyhow::Result<()> {
     crate::roles::end_with_parent()?;
     let plan: ClientsPlan = serde_json::from_slice(&std::fs::read(spec)?)?;
+    if let Some(mail) = &plan.mail {
+        return super::mail::run(&plan, mail, Record::create(out)?);
+    }
     let visitors = Arc::new(Visitors { plan, record: Record::create(out)?, here: AtomicUsize::new(0) });
     let mut rng = fastrand::Rng::new();
     let visits_per_s = visitors.plan.requests_per_s / REQUESTS_OF_A_VISIT;

@@ -5,11 +5,23 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 /// A longer head or body is no answer of these servers.
 const HEAD_LINES_MAX: usize = 100;
 const BODY_BYTES_MAX: u64 = 64 << 20;
+
+/// Sends a SYN from a port of `source`, and again as the kernel does for as long as the answer is kept.
+pub(super) fn knock(source: Ipv4Addr, port: u16, target: SocketAddrV4) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrV4::new(source, port))?;
+    match connect(&socket, &target) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Connects from `source`. The kernel sends SYNs again as for any client, until `deadline`.
 pub(super) fn dial(source: Ipv4Addr, target: SocketAddrV4, deadline: Instant) -> io::Result<TcpStream> {
@@ -118,7 +130,8 @@ impl Connection {
     }
 }
 
-fn left(deadline: Instant) -> io::Result<Duration> {
+/// How long until then; an error when it is over.
+pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

@@ -7,6 +7,8 @@ pub(crate) mod admin;
 pub(crate) mod attackers;
 pub(crate) mod clients;
 mod http;
+mod mail;
+mod ssh;
 
 use std::fs::File;
 use std::io::Write as _;

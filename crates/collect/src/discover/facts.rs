@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use toban_model::{Host, ServiceKind, canonical};
+use toban_model::{Host, canonical};
 
 use crate::collectors::MemoryCgroup;
 use crate::procfs::{self, Meminfo, Stat};
@@ -135,37 +135,9 @@ fn resolvers(root: &Root) -> Vec<IpAddr> {
     sorted(servers.filter_map(|text| text.split('%').next()?.parse().ok()).map(canonical).collect())
 }
 
-/// Source addresses of live logins: peers on sshd's ports, and hosts of utmp entries whose process lives.
+/// Source addresses of live logins.
 pub(super) fn add_logins(root: &Root, host: &mut Host) {
-    let mut logins = Vec::new();
-    for service in host.services.iter().filter(|service| service.kind == ServiceKind::Sshd) {
-        logins.extend(super::established_peers(root, &super::ports(service)));
-    }
-    let mut buffer = Vec::new();
-    for path in ["/run/utmp", "/var/run/utmp"] {
-        if let Ok(bytes) = root.read(path, &mut buffer) {
-            logins.extend(utmp_hosts(root, bytes));
-            break;
-        }
-    }
-    host.logins = sorted(logins);
-}
-
-/// utmp(5): records of 384 bytes; type at 0, pid at 4, host at 76.
-fn utmp_hosts(root: &Root, bytes: &[u8]) -> Vec<IpAddr> {
-    const RECORD: usize = 384;
-    const USER_PROCESS: i16 = 7;
-    bytes
-        .chunks_exact(RECORD)
-        .filter_map(|record| {
-            let kind = i16::from_ne_bytes(record.get(..2)?.try_into().ok()?);
-            let pid = u32::from_ne_bytes(record.get(4..8)?.try_into().ok()?);
-            let host = record.get(76..76 + 256)?;
-            let host = std::str::from_utf8(host.split(|b| *b == 0).next()?).ok()?;
-            let alive = root.at(format!("/proc/{pid}")).exists();
-            (kind == USER_PROCESS && alive).then(|| host.parse().ok().map(canonical))?
-        })
-        .collect()
+    host.logins = sorted(super::logins::find(root, host));
 }
 
 /// Where the kernel's words can be read, best first. A file is this host's own; `/dev/kmsg` is the machine's, with

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use toban_model::{Host, LogDialect, LogRole, LogSource, Service, ServiceKind, Supervisor, TcpState};
+use toban_model::{Host, LogDialect, LogRole, LogSource, Service, ServiceKind, Supervisor};
 
 use crate::procfs::{self, FdTarget, Process};
 use crate::sockets::{self, Filter, States};
@@ -14,6 +14,7 @@ use crate::{Root, limits};
 pub mod apache;
 mod facts;
 mod files;
+mod logins;
 pub mod nginx;
 pub mod php_fpm;
 mod said;
@@ -381,25 +382,6 @@ pub(crate) fn ports(service: &Service) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
-}
-
-/// The established peers of the given ports, whichever process has them.
-pub(crate) fn established_peers(root: &Root, ports: &[u16]) -> Vec<std::net::IpAddr> {
-    if ports.is_empty() {
-        return Vec::new();
-    }
-    let filter =
-        Filter { states: States::of(TcpState::Established), local_ports: ports.to_vec(), with_info: false };
-    let mut peers: Vec<_> = sockets::tcp_connections(root, &filter)
-        .unwrap_or_default()
-        .into_iter()
-        // One in the accept queue is nobody's login.
-        .filter(|connection| connection.inode != 0)
-        .map(|connection| connection.peer.ip())
-        .collect();
-    peers.sort_unstable();
-    peers.dedup();
-    peers
 }
 
 /// Whether this service's supervisor can restart it by name, rather than only by its command line.

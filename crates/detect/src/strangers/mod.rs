@@ -22,6 +22,8 @@ use mail::Mail;
 /// A refusal is over after this pause, and a queue that breathes is full throughout.
 const PAUSE: Duration = Duration::from_secs(75);
 const BREATH: Duration = Duration::from_secs(10);
+/// sshd says that it throttles when it begins, and again at the first connection that it drops five minutes later.
+const THROTTLING: Duration = Duration::from_secs(330);
 const REFUSALS_MAX: usize = 4096;
 /// What a look at sockets told is true for so long.
 const FRESH: Duration = Duration::from_secs(30);
@@ -35,12 +37,13 @@ const PORTS: &[(&str, &[u16])] = &[
     ("mysql", &[3306]),
 ];
 
-/// A service said that it has no room.
+/// A service said that it has no room, or that it has room again.
 #[derive(Debug)]
 struct Refusal {
     at: Time,
     service: &'static str,
     limit: Option<u32>,
+    is_over: bool,
 }
 
 /// See the module's own words.
@@ -74,8 +77,10 @@ impl Doings {
         let line = &ServiceLine { time: Some(line.time.unwrap_or(read)), ..*line };
         self.recent.said(line);
         self.mail.said(line);
-        if let (Some((service, limit)), Some(at)) = (refusal(line), line.time) {
-            self.refusals.push_back(Refusal { at, service, limit });
+        let over = line.service == b"sshd" && line.text.starts_with(b"exited MaxStartups throttling");
+        let said = if over { Some(("sshd", None)) } else { refusal(line) };
+        if let (Some((service, limit)), Some(at)) = (said, line.time) {
+            self.refusals.push_back(Refusal { at, service, limit, is_over: over });
             if self.refusals.len() > REFUSALS_MAX {
                 self.refusals.pop_front();
             }
@@ -158,7 +163,12 @@ impl Doings {
         let mut all: Vec<Refusals> = Vec::new();
         let mut sorted: Vec<&Refusal> = self.refusals.iter().filter(|refusal| refusal.at <= at).collect();
         sorted.sort_by_key(|refusal| refusal.at);
+        let pause = |service: &str| if service == "sshd" { THROTTLING } else { PAUSE };
         for refusal in sorted {
+            if refusal.is_over {
+                all.retain(|known| known.service != refusal.service);
+                continue;
+            }
             let new = Refusals {
                 service: refusal.service.to_owned(),
                 count: 0,
@@ -171,14 +181,14 @@ impl Doings {
                 all.len() - 1
             });
             let known = &mut all[known];
-            if refusal.at.since(known.last) > PAUSE {
+            if refusal.at.since(known.last) > pause(&known.service) {
                 *known = Refusals { limit: refusal.limit.or(known.limit), ..new };
             }
             known.count += u32::from(at.since(refusal.at) <= Duration::from_secs(60));
             known.limit = refusal.limit.or(known.limit);
             known.last = refusal.at;
         }
-        all.retain(|known| at.since(known.last) <= PAUSE);
+        all.retain(|known| at.since(known.last) <= pause(&known.service));
         all
     }
 }
@@ -278,8 +288,12 @@ fn refusal(line: &ServiceLine<'_>) -> Option<(&'static str, Option<u32>)> {
         }
         b"sshd" => {
             let said = line.text.strip_prefix(b"error: ").unwrap_or(line.text);
-            (said.starts_with(b"beginning MaxStartups throttling") || said.starts_with(b"drop connection #"))
-                .then_some(("sshd", None))
+            // One that is dropped for a penalty (since 9.8) is kept out, and takes no room.
+            let dropped = said.starts_with(b"drop connection #")
+                && (said.ends_with(b" past MaxStartups") || said.ends_with(b" past Maxstartups"));
+            let throttles = said.starts_with(b"beginning MaxStartups throttling")
+                || said.starts_with(b"in MaxStartups throttling for ");
+            (dropped || throttles).then_some(("sshd", None))
         }
         _ => None,
     }

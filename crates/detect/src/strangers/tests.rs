@@ -232,7 +232,7 @@ fn services_that_have_no_room() {
         host.text(5.0, service, text);
         let refusals = host.doings.refusals(at(9.0));
         assert_eq!(refusals.first().map(|r| (r.service.as_str(), r.limit)), expected, "{text}");
-        assert_eq!(host.doings.refusals(at(200.0)), []);
+        assert_eq!(host.doings.refusals(at(400.0)), []);
     };
     let reached = "master: Warning: service(pop3-login): process_limit (24) reached, client connections are being dropped";
     check("dovecot", reached, Some(("dovecot", Some(24))));
@@ -241,9 +241,28 @@ fn services_that_have_no_room() {
     let smtp = r#"warning: service "smtp" (25) has reached its process limit "100": new clients may experience noticeable delays"#;
     check("postfix", smtp, Some(("postfix", Some(100))));
     check("sshd", "error: beginning MaxStartups throttling", Some(("sshd", None)));
+    for last in ["MaxStartups", "Maxstartups"] {
+        let line = format!("drop connection #10 from [198.51.100.7]:46482 on [192.0.2.1]:22 past {last}");
+        check("sshd", &line, Some(("sshd", None)));
+    }
+    let longer = "error: in MaxStartups throttling for 00:05:04, 93 connections dropped";
+    check("sshd", longer, Some(("sshd", None)));
+    let penalty =
+        "drop connection #0 from [198.51.100.7]:46482 on [192.0.2.1]:22 penalty: failed authentication";
+    check("sshd", penalty, None);
     // What a client says is no service's word.
     check("dovecot", "imap-login: Login: user=<process_limit (1) reached>, rip=192.0.2.1", None);
     check("sshd", "Invalid user beginning MaxStartups throttling from 192.0.2.1 port 5", None);
+}
+
+#[test]
+fn sshd_throttles_until_it_says_that_it_does_no_more() {
+    let mut host = Host1::new();
+    host.text(5.0, "sshd", "error: beginning MaxStartups throttling");
+    assert_eq!(host.doings.refusals(at(200.0)).len(), 1);
+    host.text(290.0, "sshd", "exited MaxStartups throttling after 00:04:45, 93 connections dropped");
+    assert_eq!(host.doings.refusals(at(291.0)), []);
+    assert_eq!(host.doings.refusals(at(280.0)).len(), 1, "the past stays as it was");
 }
 
 #[test]

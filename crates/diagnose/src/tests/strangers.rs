@@ -116,6 +116,8 @@ fn a_queue_that_they_fill_makes_an_incident_of_it() {
     let diagnosis = diagnose(&situation);
     let finding = &diagnosis.findings[0];
     assert_eq!(finding.resource.as_ref().map(|r| r.name.as_str()), Some("dovecot.accept-queue:110"));
+    let effects: Vec<(&str, f64)> = finding.effects.iter().map(|e| (e.what.as_str(), e.value)).collect();
+    assert_eq!(effects, [("exhausted", 25.0), ("slow-greeting", 25.0)]);
     assert!(finding.ruled_out.iter().any(|out| out.cause == "syn-flood"), "{:?}", finding.ruled_out);
     let steps = &finding.remedies[0].plan.steps;
     let toban_model::Action::Ban { prefixes, ports, .. } = &steps[0] else { panic!("{steps:?}") };
