@@ -67,6 +67,11 @@ impl<'a> Backend<'a> {
         self.view.queue_len > 0 && self.held_s >= (self.usual_s * LONGER).max(HELD_MIN_S)
     }
 
+    /// A look finds other pages than the one before it found.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.held_s < HELD_MIN_S
+    }
+
     /// Pages queue, and that makes them slow; a burst that finds every child busy for a moment does not.
     pub(crate) fn is_queued_for(&self) -> bool {
         self.view.queue_len * 2 >= self.view.busy && self.now_s >= self.usual_s * SLOWER

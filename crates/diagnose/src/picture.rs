@@ -3,6 +3,7 @@
 use toban_model::{ResourceUse, ServerView, Service, Situation, SymptomKind, Time, Traffic, Via, Waiting};
 
 use crate::attribution::{Group, Spread, attribute};
+use crate::backend::Backend;
 
 /// Kills come every second or so while memory is short; so long after the last one it is over.
 const KILLS_LAST: std::time::Duration = std::time::Duration::from_secs(30);
@@ -42,14 +43,20 @@ impl<'a> Picture<'a> {
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         let (group, spread) = traffic.map(|t| attribute(situation, t)).unwrap_or_default();
-        Picture {
+        let mut picture = Picture {
             situation,
             traffic,
             service: traffic.and_then(|t| situation.host.services.iter().find(|s| s.id == t.service)),
             server: traffic.and_then(|t| situation.servers.iter().find(|v| v.service == t.service)),
             group,
             spread,
+        };
+        // While one upstream holds every child, whoever asks is slow: only who holds workers at this moment stands out.
+        let is_stuck = Backend::of(&picture).is_some_and(|pool| pool.asks.is_some() && pool.is_stuck());
+        if is_stuck {
+            picture.group = picture.group.take().filter(|group| group.source == "sock_diag");
         }
+        picture
     }
 
     /// Something is used up, killed, or falling together with errors.

@@ -22,7 +22,7 @@ const AGENTS: &[&str] = &[
     "LargeIndexCrawler/3.0 (https://crawl.example.com/; crawl@example.com)",
 ];
 /// A site with so many pages is not read to its end.
-const PAGES: u64 = 12_000;
+const PAGES: u64 = 6_000;
 
 fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let counts = Counts { clients: 55..=70, client_prefixes: 15..=25, attacker_prefixes: 1..=1 };

@@ -133,16 +133,6 @@ fn too_few_children_for_usual_pages_are_named_and_nobody_who_came() {
     }
 }
 
-#[test]
-fn more_workers_than_the_memory_holds_are_named_and_nobody_who_came() {
-    let _alone = alone();
-    let Some(mut stage) = Stage::up("many-workers") else { return };
-    for answer in play(&mut stage) {
-        assert_first(&stage, &answer);
-        assert_nobody(&answer);
-    }
-}
-
 /// A scenario with a flood past the balancer besides: both are named, and of addresses only the flooders'.
 fn both(scenario: &str, connections: u64) {
     let _alone = alone();

@@ -82,6 +82,9 @@ impl Variant {
                     });
                 }
                 situation.balancers.iter_mut().for_each(|balancer| *balancer = six(*balancer));
+                for crawl in &mut situation.strangers.crawls {
+                    crawl.network = toban_model::prefix_of(six(crawl.network.addr()), 24, 48);
+                }
                 for worker in situation.servers.iter_mut().flat_map(|server| &mut server.workers) {
                     if let Some(peer) = &mut worker.peer {
                         peer.set_ip(six(peer.ip()));

@@ -22,13 +22,16 @@ pub(super) const CAUSE: Cause = Cause {
 };
 
 const REQUESTS_RATIO_MIN: f64 = 2.0;
+/// Beside a group that holds workers, fewer requests end.
+const REQUESTS_RATIO_MIN_BESIDE: f64 = 1.2;
 const CLIENTS_RATIO_MIN: f64 = 2.5;
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let (Some(requests), Some(clients)) = (picture.throughput_ratio(), people_ratio(picture)) else {
         return Judged::Unknown;
     };
-    if clients < CLIENTS_RATIO_MIN || requests < REQUESTS_RATIO_MIN {
+    let requests_min = if picture.group.is_some() { REQUESTS_RATIO_MIN_BESIDE } else { REQUESTS_RATIO_MIN };
+    if clients < CLIENTS_RATIO_MIN || requests < requests_min {
         return Judged::Not(Text::new(
             format!(
                 "requests ended at {requests:.1} times, clients came at {clients:.1} times their usual rate"

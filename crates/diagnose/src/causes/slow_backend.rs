@@ -46,6 +46,10 @@ fn judge(picture: &Picture<'_>) -> Judged {
             "ワーカーを占有しているのは、平常時に来るリクエストではありません",
         ));
     }
+    // What a page usually takes is not known, and each is soon done: the next one is already there.
+    if backend.as_ref().is_some_and(|backend| backend.usual_s <= 0.0 && backend.is_quick()) {
+        return Judged::Unknown;
+    }
     if let Some(backend) = backend.filter(Backend::is_as_usual) {
         let (held, usual) = (backend.held_s, backend.usual_s);
         return Judged::Not(Text::new(
