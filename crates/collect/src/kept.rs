@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -78,26 +79,22 @@ impl Kept {
 /// Reads a handle from its start to its end into a buffer that is kept, up to [`limits::PROC_FILE_BYTES_MAX`]. A short
 /// read is no end: the kernel hands over many files by the page.
 pub(crate) fn read_at_start(handle: &OwnedFd, buffer: &mut Vec<u8>, room: usize) -> Result<(), Errno> {
-    buffer.resize(buffer.capacity().max(room), 0);
-    let mut len = 0;
-    loop {
-        if len == buffer.len() {
-            if len >= limits::PROC_FILE_BYTES_MAX {
-                break;
-            }
-            buffer.resize(len * 2, 0);
+    buffer.clear();
+    buffer.reserve(room);
+    while buffer.len() < limits::PROC_FILE_BYTES_MAX {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(buffer.len());
         }
-        match rustix::io::pread(handle, &mut buffer[len..], len as u64) {
+        let read = buffer.len() as u64;
+        match rustix::io::pread(handle, spare_capacity(buffer), read) {
             Ok(0) => break,
-            Ok(read) => len += read,
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => {
                 buffer.clear();
                 return Err(errno);
             }
         }
     }
-    buffer.truncate(len);
     Ok(())
 }
 

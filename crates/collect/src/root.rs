@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, limits};
 
+/// What is read at once at least.
+const READ_BYTES: usize = 4096;
+
 /// The directory that stands for `/`. Paths of the host (`/proc/stat`, `/var/log`) are looked up below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
@@ -99,28 +102,24 @@ fn read_file(path: &Path, limit: usize, buffer: &mut Vec<u8>) -> io::Result<()> 
 }
 
 /// Files of `/proc` have no size, so the buffer that the caller keeps decides how much one system call brings.
-fn read_open(mut file: &std::fs::File, limit: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-    use io::Read;
-    let mut len = 0;
-    buffer.resize(buffer.capacity().clamp(4096, limit.max(1)), 0);
-    loop {
-        if len == buffer.len() {
-            if len >= limit {
-                break;
-            }
-            buffer.resize((len * 2).min(limit), 0);
+fn read_open(file: &std::fs::File, limit: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+    use rustix::buffer::spare_capacity;
+    buffer.clear();
+    buffer.reserve(READ_BYTES.min(limit));
+    while buffer.len() < limit {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(buffer.len());
         }
-        match file.read(&mut buffer[len..]) {
+        match rustix::io::read(file, spare_capacity(buffer)) {
             Ok(0) => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => {
                 buffer.clear();
-                return Err(e);
+                return Err(errno.into());
             }
         }
     }
-    buffer.truncate(len);
+    buffer.truncate(limit);
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 //! `default-config.toml` is the documentation and the defaults at once; a test parses it and compares. Every problem of
 //! a file is reported, each with line and column, what was found, and what would be right.
 
+mod metrics;
+
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use std::time::Duration;
 use toban_model::{Mode, Prefix};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+pub(crate) use metrics::Url;
 
 /// The defaults, with every key explained.
 pub(crate) const DEFAULT: &str = include_str!("default-config.toml");
@@ -29,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) logs: Logs,
     pub(crate) kernel: Kernel,
     pub(crate) record: Record,
+    pub(crate) metrics: Metrics,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +92,24 @@ pub(crate) struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) retain_bytes: u64,
+}
+
+/// For Prometheus and its like.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Metrics {
+    /// Where `/metrics` is served.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Also at an address that others can reach.
+    pub(crate) public: bool,
+    /// Where remote write sends to.
+    pub(crate) push: Option<Url>,
+    pub(crate) push_every: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { listen: None, public: false, push: None, push_every: Duration::from_secs(15) }
+    }
 }
 
 impl Default for Agent {
@@ -231,6 +255,7 @@ impl Config {
                 }
             }
         }
+        metrics::check(self, table, wrong);
     }
 }
 
@@ -271,6 +296,18 @@ static SECTIONS: &[Section] = &[
     Section {
         name: "record",
         keys: &[Key { name: "retain", set: |c, v, _| retain(v).map(|bytes| c.record.retain_bytes = bytes) }],
+    },
+    Section {
+        name: "metrics",
+        keys: &[
+            Key { name: "listen", set: |c, v, _| metrics::listen(v).map(|at| c.metrics.listen = at) },
+            Key { name: "public", set: |c, v, _| metrics::public(v).map(|yes| c.metrics.public = yes) },
+            Key { name: "push", set: |c, v, _| metrics::push(v).map(|url| c.metrics.push = url) },
+            Key {
+                name: "push_every",
+                set: |c, v, _| within(v, metrics::PUSH_EVERY).map(|time| c.metrics.push_every = time),
+            },
+        ],
     },
 ];
 
@@ -695,6 +732,10 @@ mod tests {
         assert_eq!(config.logs.files.len(), 2);
         assert_eq!(config.kernel.log, Some("/var/log/kern.log".into()));
         assert_eq!(config.record.retain_bytes, 64 << 20);
+        assert_ne!(config.metrics.listen, default.metrics.listen);
+        assert_ne!(config.metrics.public, default.metrics.public);
+        assert_ne!(config.metrics.push, default.metrics.push);
+        assert_ne!(config.metrics.push_every, default.metrics.push_every);
     }
 
     #[test]

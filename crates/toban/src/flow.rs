@@ -516,9 +516,14 @@ impl Flow {
         self.follow_kernel(now);
     }
 
-    /// Looks again at what runs here: servers are restarted, people log in and out, logs appear.
+    /// Looks again at what runs here.
     pub(crate) fn rediscover(&mut self) {
         let host = discover(&self.root);
+        self.host_found(host);
+    }
+
+    /// Takes a new look at the host: servers are restarted, people log in and out, logs appear.
+    fn host_found(&mut self, host: Host) {
         self.watch.host_changed(host);
         for (service, source) in self.sources() {
             if !self.readers.iter().any(|r| r.path == source.path) {

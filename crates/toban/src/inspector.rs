@@ -43,10 +43,17 @@ struct Question {
     missing: Vec<KnownServer>,
 }
 
+/// What a look found.
+struct Answer {
+    /// What runs here: found anyway, and as costly as all the rest.
+    host: Host,
+    inspection: Inspection,
+}
+
 /// The thread that looks.
 pub(crate) struct Inspector {
     questions: Sender<Question>,
-    answers: Receiver<Inspection>,
+    answers: Receiver<Answer>,
     asked: Option<Instant>,
     waiting: bool,
     pulses: Pulses,
@@ -70,18 +77,27 @@ impl Inspector {
         Inspector { questions, answers, asked: None, waiting: false, pulses: Pulses::default() }
     }
 
-    /// Looks whether the servers live, takes what the slow look has found, and asks for the next one.
-    pub(crate) fn look(&mut self, root: &Root, watch: &mut Watch, listeners: &[Socket], now: Time) {
+    /// Looks whether the servers live, takes what the slow look has found, and asks for the next one. Returns the host
+    /// when it was looked at anew.
+    pub(crate) fn look(
+        &mut self,
+        root: &Root,
+        watch: &mut Watch,
+        listeners: &[Socket],
+        now: Time,
+    ) -> Option<Host> {
         let pulses = self.pulses.take(root, &watch.host().services, listeners);
         let gone = pulses.iter().any(|pulse| !pulse.lives);
         watch.pulse(now, pulses);
-        if let Some(found) = self.answer(Duration::ZERO) {
-            watch.inspect(found);
-        }
+        let host = self.answer(Duration::ZERO).map(|found| {
+            watch.inspect(found.inspection);
+            found.host
+        });
         let missing = watch.missing();
         let gone = gone || watch.standing().misses_upstream();
         let every = if gone || !missing.is_empty() { GONE_EVERY } else { EVERY };
         self.ask(missing, every);
+        host
     }
 
     /// Waits for the look that was asked for, and for a second one: what is gone in one alone was being restarted.
@@ -89,7 +105,7 @@ impl Inspector {
         for _ in 0..2 {
             self.ask(watch.missing(), Duration::ZERO);
             if let Some(found) = self.answer(deadline.saturating_duration_since(Instant::now())) {
-                watch.inspect(found);
+                watch.inspect(found.inspection);
             }
         }
     }
@@ -104,7 +120,7 @@ impl Inspector {
     }
 
     /// What was found since, waiting at most so long for it.
-    fn answer(&mut self, wait: Duration) -> Option<Inspection> {
+    fn answer(&mut self, wait: Duration) -> Option<Answer> {
         if !self.waiting {
             return None;
         }
@@ -128,12 +144,11 @@ impl Eyes {
         Eyes { root, clock, certificates: Vec::new(), read_certificates: None, asked_names: None }
     }
 
-    fn look(&mut self, missing: Vec<KnownServer>) -> Inspection {
+    fn look(&mut self, missing: Vec<KnownServer>) -> Answer {
         let at = clock::now();
         self.clock.now = at;
-        let host = discover(&self.root);
+        let (host, processes) = discover::look(&self.root);
         let resolvers = self.resolvers(&host);
-        let processes = inspect::known::processes(&self.root);
         let mut all = inspect::known_servers(&self.root, &host);
         for gone in missing {
             if !all.iter().any(|known| known.service == gone.service) {
@@ -154,7 +169,7 @@ impl Eyes {
             .collect();
         self.listen(&mut servers);
         self.read_certificates(&servers);
-        Inspection {
+        let inspection = Inspection {
             at,
             maintenance: inspect::runs_maintenance(&processes),
             upstreams: inspect::upstreams(&self.root, &host),
@@ -163,7 +178,8 @@ impl Eyes {
             gateways: inspect::gateways(&self.root),
             certificates: self.certificates.clone(),
             servers,
-        }
+        };
+        Answer { host, inspection }
     }
 
     fn resolvers(&mut self, host: &Host) -> Vec<ResolverLook> {

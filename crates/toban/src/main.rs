@@ -11,6 +11,7 @@ mod holdings;
 mod inspector;
 mod ledger;
 mod meter;
+mod metrics;
 mod out;
 mod outage;
 mod plans;

@@ -20,12 +20,11 @@ use toban_respond::verify::{self, Expectation, Measured, Outcome};
 use crate::actor::{ActorThread, Order, Report};
 use crate::config::Config;
 use crate::flow::Flow;
+use crate::metrics::{self, Offered};
 use crate::out::{self, eprint_all, print_all};
 use crate::recorder::Recorder;
 use crate::{clock, outage, plans, why};
 
-/// The host is looked at anew this often, and right after a restart.
-const REDISCOVER_EVERY: Duration = Duration::from_secs(10);
 /// Below this a finding is told, and not acted on.
 const SURE_MIN: f64 = 0.8;
 /// Plans an hour; after that toban only tells.
@@ -72,6 +71,7 @@ struct Agent {
     /// Came since the last look.
     samples: Vec<Sample>,
     flow: Flow,
+    offered: Option<Offered>,
     course: Course,
     incident: Option<Incident>,
     /// Looks at it that were kept.
@@ -96,7 +96,6 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let mut agent = Agent::start(settings)?;
     let interval = agent.settings.config.agent.interval;
-    let mut rediscovered = Instant::now();
     agent.tick();
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -110,10 +109,6 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
         }
         looked = Instant::now();
         agent.tick();
-        if rediscovered.elapsed() >= REDISCOVER_EVERY {
-            agent.flow.rediscover();
-            rediscovered = Instant::now();
-        }
     }
     agent.say(&Text::fixed(
         "stopped; bans stay in force until their time",
@@ -132,6 +127,8 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
 
 impl Agent {
     fn start(settings: Settings) -> anyhow::Result<Agent> {
+        // What is wrong with the configuration is said before anything is read.
+        let offered = Offered::start(&settings.config.metrics)?;
         let record = Arc::new(Record::open(&settings.state).context("could not open the record")?);
         let now = clock::now();
         let mut flow = Flow::host(Root::host(), &settings.config, settings.zone.clone(), now, None);
@@ -150,6 +147,7 @@ impl Agent {
             recorder,
             samples: Vec::new(),
             flow,
+            offered,
             kept: Time::ZERO,
             kept_usual: now,
             kept_standing: now,
@@ -205,13 +203,14 @@ impl Agent {
 
     fn tick(&mut self) {
         let now = clock::now();
-        for trouble in self.recorder.troubles() {
+        let of_metrics = self.offered.as_ref().map(Offered::troubles).unwrap_or_default();
+        for trouble in self.recorder.troubles().into_iter().chain(of_metrics) {
             self.warn(trouble.lang(self.settings.lang));
         }
         self.flow.follow(now);
         // Of an incident nothing is learned.
         let learn = !self.course.is_open();
-        self.samples.drain(..).for_each(|sample| self.flow.watch.sample(&sample, learn));
+        self.samples.iter().for_each(|sample| self.flow.watch.sample(sample, learn));
         let said = self.flow.look_at_servers(now);
         self.recorder.put_servers(said);
         self.flow.look_at_processes(now);
@@ -227,6 +226,10 @@ impl Agent {
         let situation = self.flow.close(now, true);
         let diagnosis = diagnose(&situation);
         self.follow_course(&situation, &diagnosis);
+        if let (Some(offered), Some(sample)) = (&mut self.offered, self.samples.pop()) {
+            offered.show(&situation, &diagnosis, sample.readings);
+        }
+        self.samples.clear();
         self.hear_actor(now);
         self.measure(&situation);
         if self.course.is_open() && diagnosis.verdict == Verdict::Incident {
@@ -446,6 +449,13 @@ impl Agent {
         }
         for note in &self.flow.notes {
             self.say(note);
+        }
+        if let Some(address) = self.settings.config.metrics.listen {
+            let place = metrics::place(address);
+            self.say(&Text::new(
+                format!("metrics are served at {place}"),
+                format!("メトリクスを {place} で公開しています"),
+            ));
         }
         let state = self.settings.state.display();
         let (mode_en, mode_ja) = match self.settings.mode {

@@ -8,6 +8,7 @@
 mod format;
 pub mod json;
 mod layout;
+pub mod prometheus;
 pub mod text;
 pub mod top;
 mod words;

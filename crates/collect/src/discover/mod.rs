@@ -27,6 +27,11 @@ pub use files::ServerConfig;
 /// Costs some tens of milliseconds on a host with some hundreds of processes: every process's table of open files
 /// is read once to find who has the listening sockets.
 pub fn discover(root: &Root) -> Host {
+    look(root).0
+}
+
+/// As [`discover`], with the processes that were seen.
+pub fn look(root: &Root) -> (Host, Vec<Process>) {
     let mut host = facts::read(root);
     let processes = all_processes(root, &mut host.blind);
     let listeners = Listeners::find(root, &processes, &mut host.blind);
@@ -37,7 +42,7 @@ pub fn discover(root: &Root) -> Host {
     facts::add_logins(root, &mut host);
     host.blind.sort();
     host.blind.dedup();
-    host
+    (host, processes.into_values().collect())
 }
 
 /// The server that a program is, by its short name.
@@ -96,7 +101,9 @@ impl Listeners {
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
         let mut hidden = 0;
-        for pid in processes.keys() {
+        // What toban serves itself is none of the host's services.
+        let own = root.is_live().then(std::process::id);
+        for pid in processes.keys().filter(|pid| Some(**pid) != own) {
             let mut inodes = Vec::new();
             let readable = procfs::for_each_fd(root, *pid, |_, target| {
                 if let FdTarget::Socket(inode) = target

@@ -29,7 +29,9 @@ impl Flow {
         let listening = sockets::listeners(&self.root);
         if let Some(inspector) = &mut self.inspector {
             let listening = listening.as_ref().map_or(&[][..], |sockets| &sockets.list);
-            inspector.look(&self.root, &mut self.watch, listening, now);
+            if let Some(host) = inspector.look(&self.root, &mut self.watch, listening, now) {
+                self.host_found(host);
+            }
         }
         if self.root.is_live() {
             if let Ok(listening) = &listening {
