@@ -125,6 +125,7 @@ fn situation(at: Time, method: &str, path: &str, via: Via, waiting: Waiting) -> 
                     waiting,
                     method: None,
                     path: None,
+                    asks: None,
                     rss_bytes: 1 << 24,
                 })
                 .collect(),
