@@ -32,9 +32,14 @@ pub fn discover(root: &Root) -> Host {
 
 /// As [`discover`], with the processes that were seen.
 pub fn look(root: &Root) -> (Host, Vec<Process>) {
+    // What toban serves itself is none of the host's services.
+    look_without(root, root.is_live().then(std::process::id))
+}
+
+fn look_without(root: &Root, own: Option<u32>) -> (Host, Vec<Process>) {
     let mut host = facts::read(root);
     let processes = all_processes(root, &mut host.blind);
-    let listeners = Listeners::find(root, &processes, &mut host.blind);
+    let listeners = Listeners::find(root, &processes, own, &mut host.blind);
     host.services = services(root, &processes, &listeners, &mut host);
     let known: Vec<PathBuf> =
         host.services.iter().flat_map(|s| &s.logs).map(|log| log.path.clone()).collect();
@@ -82,7 +87,7 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn find(root: &Root, processes: &Processes, blind: &mut Vec<String>) -> Listeners {
+    fn find(root: &Root, processes: &Processes, own: Option<u32>, blind: &mut Vec<String>) -> Listeners {
         let mut found = Listeners::default();
         match sockets::tcp(
             root,
@@ -101,8 +106,6 @@ impl Listeners {
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
         let mut hidden = 0;
-        // What toban serves itself is none of the host's services.
-        let own = root.is_live().then(std::process::id);
         for pid in processes.keys().filter(|pid| Some(**pid) != own) {
             let mut inodes = Vec::new();
             let readable = procfs::for_each_fd(root, *pid, |_, target| {
@@ -431,11 +434,13 @@ mod tests {
     fn this_host() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let host = discover(&Root::host());
+        let (host, _) = look_without(&Root::host(), None);
         assert!(host.cores > 0 && host.memory_bytes > 0 && !host.name.is_empty());
         assert!(host.own.contains(&"127.0.0.1".parse().unwrap()), "{:?}", host.own);
         let me = host.services.iter().find(|service| service.listens.contains(&address)).unwrap();
         assert!(me.pids.contains(&std::process::id()));
         assert_eq!(me.kind, ServiceKind::Other);
+        let without = discover(&Root::host());
+        assert!(!without.services.iter().any(|service| service.listens.contains(&address)));
     }
 }

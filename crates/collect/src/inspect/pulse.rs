@@ -125,6 +125,8 @@ fn local_place(name: &str, own: &[IpAddr]) -> Option<SocketAddr> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use toban_model::{ServiceKind, Supervisor};
+
     use super::*;
 
     /// What waits in a queue that nobody empties is seen, and gone when the process is.
@@ -132,10 +134,26 @@ mod tests {
     fn a_queue_that_nobody_empties() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut host = crate::discover(&Root::host());
-        let mine = host.services.iter_mut().find(|service| service.listens.contains(&address)).unwrap();
-        mine.backends = vec![address.to_string(), "/nowhere.sock".into(), "192.0.2.1:80".into()];
-        let service = mine.clone();
+        let (master, ..) =
+            Pulses::default().process(&Root::host(), std::process::id()).expect("this process is in /proc");
+        let service = Service {
+            id: "own".into(),
+            kind: ServiceKind::Other,
+            master,
+            pids: vec![master.pid],
+            exe: "/proc/self/exe".into(),
+            listens: vec![address],
+            listens_unix: Vec::new(),
+            worker_limit: None,
+            worker_limit_from: None,
+            trusted_proxies: Vec::new(),
+            backends: vec![address.to_string(), "/nowhere.sock".into(), "192.0.2.1:80".into()],
+            logs: Vec::new(),
+            config: Vec::new(),
+            supervisor: Supervisor::CommandLine,
+            one_connection_per_process: false,
+        };
+        let host = Host { services: vec![service.clone()], ..Host::default() };
         let pulses = |services: &[Service]| {
             let listeners = sockets::listeners(&Root::host()).unwrap().list;
             Pulses::default().take(&Root::host(), services, &listeners)
@@ -149,7 +167,6 @@ mod tests {
         let mut other = service.clone();
         other.master.start_ticks += 1;
         assert!(!pulses(&[other])[0].lives, "a later process of the same number");
-        host.services.retain(|service| service.listens.contains(&address));
         let found = upstreams(&Root::host(), &host);
         let listens: Vec<bool> = found.iter().map(|upstream| upstream.listens).collect();
         assert_eq!(listens, [true, false], "elsewhere is not for this host to see: {found:?}");

@@ -1,3 +1,5 @@
+//! The exposition and the write request, byte by byte.
+
 use expect_test::expect;
 
 use super::*;
