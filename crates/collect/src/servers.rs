@@ -15,7 +15,7 @@ use crate::discover::ports;
 use crate::procfs::{self, Process};
 use crate::scoreboard::{Scoreboard, Slot, Status};
 use crate::sockets::{self, Filter, Socket, States};
-use crate::{Root, limits};
+use crate::{Error, Root, limits};
 
 /// A connection in the hands of a process: pid, its start, the socket's inode.
 type Hold = (u32, u64, u64);
@@ -57,7 +57,15 @@ pub fn view(root: &Root, service: &Service, now: Time, state: &mut ViewState) ->
     let before = state.first_seen.remove(&service.id).unwrap_or_default();
     let mut holds = Holds { before, after: HashMap::new(), now };
     let workers = if service.one_connection_per_process {
-        by_process(root, service, &processes, &look, slots.as_deref(), &mut holds)
+        let mut workers = by_process(service, &processes, &look, slots.as_deref(), &mut holds);
+        // Every connection of the host is read for that, which is not worth it while nobody waits.
+        if workers.iter().any(|worker| worker.waiting == Waiting::Backend) {
+            if let Err(error) = look.find_upstreams(root, service) {
+                state.notes.insert(service.id.clone(), format!("could not {error}"));
+            }
+            name_upstreams(root, &look, &mut workers);
+        }
+        workers
     } else {
         by_connection(&processes, &look, slots.as_deref().unwrap_or_default(), &mut holds)
     };
@@ -153,16 +161,13 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
-        // A worker that is a process waits for one thing at a time.
-        if service.one_connection_per_process || !service.listens_unix.is_empty() {
+        if !service.listens_unix.is_empty() {
             match sockets::unix_sockets(root, true) {
                 Ok(list) => {
-                    for socket in list {
-                        if !service.listens_unix.contains(&socket.path) {
-                            if socket.peer != 0 && !socket.listens {
-                                look.upstreams.insert(socket.peer, socket.path.to_string_lossy().into());
-                            }
-                        } else if socket.listens {
+                    for socket in
+                        list.into_iter().filter(|socket| service.listens_unix.contains(&socket.path))
+                    {
+                        if socket.listens {
                             look.queue_len = look.queue_len.saturating_add(socket.queue_len);
                             look.queue_limit = look.queue_limit.saturating_add(socket.queue_limit);
                         } else if socket.inode != 0 {
@@ -173,14 +178,23 @@ impl Look {
                 Err(error) => note(format!("could not {error}")),
             }
         }
-        if service.one_connection_per_process && service.kind != ServiceKind::Other {
-            look.ask_tcp(root, service);
-        }
         look
     }
 
-    /// Connections to other servers by TCP.
-    fn ask_tcp(&mut self, root: &Root, service: &Service) {
+    /// Looks for the connections to other servers, by unix sockets and by TCP.
+    fn find_upstreams(&mut self, root: &Root, service: &Service) -> Result<(), Error> {
+        let unix = sockets::unix_sockets(root, true);
+        let elsewhere = unix.iter().flatten().filter(|end| !service.listens_unix.contains(&end.path));
+        for end in elsewhere.filter(|end| end.peer != 0 && !end.listens) {
+            self.upstreams.insert(end.peer, end.path.to_string_lossy().into());
+        }
+        if service.kind != ServiceKind::Other {
+            self.find_tcp_upstreams(root, service);
+        }
+        unix.map(drop)
+    }
+
+    fn find_tcp_upstreams(&mut self, root: &Root, service: &Service) {
         let states = States::of(TcpState::Established);
         let filter = Filter { states, local_ports: Vec::new(), with_info: false };
         let ours = ports(service);
@@ -279,7 +293,6 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn by_process(
-    root: &Root,
     service: &Service,
     processes: &[Process],
     look: &Look,
@@ -288,7 +301,6 @@ fn by_process(
 ) -> Vec<Worker> {
     let slots: HashMap<u32, &Slot> = slots.unwrap_or_default().iter().map(|slot| (slot.pid, slot)).collect();
     let mut workers = Vec::with_capacity(processes.len());
-    let mut buffer = Vec::new();
     for process in processes {
         let inodes = look.by_pid.get(&process.id.pid).map(Vec::as_slice).unwrap_or_default();
         let slot = slots.get(&process.id.pid).copied();
@@ -338,15 +350,22 @@ fn by_process(
             worker.method.clone_from(&slot.method);
             worker.path.clone_from(&slot.path);
         }
-        if worker.waiting == Waiting::Backend
-            && let Some(upstream) = look.only_upstream(process.id.pid)
-            && procfs::wchan(root, process.id.pid, &mut buffer).is_some_and(|at| waits_at_socket(&at))
-        {
-            worker.asks = Some(upstream.into());
-        }
         workers.push(worker);
     }
     workers
+}
+
+/// Says of the workers that wait at a socket what they ask. One that is a process waits for one thing at a time.
+fn name_upstreams(root: &Root, look: &Look, workers: &mut [Worker]) {
+    let mut buffer = Vec::new();
+    for worker in workers.iter_mut().filter(|worker| worker.waiting == Waiting::Backend) {
+        let pid = worker.process.pid;
+        if let Some(upstream) = look.only_upstream(pid)
+            && procfs::wchan(root, pid, &mut buffer).is_some_and(|at| waits_at_socket(&at))
+        {
+            worker.asks = Some(upstream.into());
+        }
+    }
 }
 
 /// Whether the kernel's function in which a process sleeps is one of waiting for a socket, and not for a clock, a lock or
