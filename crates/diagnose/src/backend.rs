@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use toban_model::{Holder, ServerView, ServiceKind, Waiting, Worker};
-
-use crate::picture::Picture;
+use toban_model::{Holder, ServerView, ServiceKind, Situation, Traffic, Waiting, Worker};
 
 /// Fewer busy children than this tell nothing.
 const BUSY_MIN: usize = 3;
@@ -33,8 +31,7 @@ pub(crate) struct Backend<'a> {
 
 impl<'a> Backend<'a> {
     /// The pool behind the web server, if it is full.
-    pub(crate) fn of(picture: &Picture<'a>) -> Option<Backend<'a>> {
-        let situation = picture.situation;
+    pub(crate) fn of(situation: &'a Situation, traffic: Option<&'a Traffic>) -> Option<Backend<'a>> {
         let is_pool = |view: &&ServerView| {
             let kind = situation.host.services.iter().find(|s| s.id == view.service).map(|s| s.kind);
             kind == Some(ServiceKind::PhpFpm)
@@ -49,7 +46,6 @@ impl<'a> Backend<'a> {
         }
         let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
         busy.iter().filter_map(|w| w.asks.as_deref()).for_each(|name| *asked.entry(name).or_insert(0) += 1);
-        let traffic = picture.traffic;
         let most = asked.into_iter().max_by_key(|(_, n)| *n);
         let asks = most.map(|(name, n)| (name, n as f64 / busy.len() as f64));
         let held: f64 = busy.iter().map(|w| w.held_ms.unwrap_or(0) as f64 / 1e3).sum();

@@ -26,6 +26,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) group: Option<Group>,
     /// What is behind them, when it comes from everywhere.
     pub(crate) spread: Option<Spread>,
+    /// The full pool of children behind it.
+    pub(crate) backend: Option<Backend<'a>>,
 }
 
 impl<'a> Picture<'a> {
@@ -42,21 +44,21 @@ impl<'a> Picture<'a> {
                 .partial_cmp(&(fullness(&b.service), b.requests.now + b.requests.usual))
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
-        let (group, spread) = traffic.map(|t| attribute(situation, t)).unwrap_or_default();
-        let mut picture = Picture {
+        let (mut group, spread) = traffic.map(|t| attribute(situation, t)).unwrap_or_default();
+        let backend = Backend::of(situation, traffic);
+        // While one upstream holds every child, whoever asks is slow: only who holds workers at this moment stands out.
+        if backend.as_ref().is_some_and(|pool| pool.asks.is_some() && pool.is_stuck()) {
+            group = group.filter(|group| group.source == "sock_diag");
+        }
+        Picture {
             situation,
             traffic,
             service: traffic.and_then(|t| situation.host.services.iter().find(|s| s.id == t.service)),
             server: traffic.and_then(|t| situation.servers.iter().find(|v| v.service == t.service)),
             group,
             spread,
-        };
-        // While one upstream holds every child, whoever asks is slow: only who holds workers at this moment stands out.
-        let is_stuck = Backend::of(&picture).is_some_and(|pool| pool.asks.is_some() && pool.is_stuck());
-        if is_stuck {
-            picture.group = picture.group.take().filter(|group| group.source == "sock_diag");
+            backend,
         }
-        picture
     }
 
     /// Something is used up, killed, or falling together with errors.

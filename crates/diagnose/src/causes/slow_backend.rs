@@ -25,8 +25,8 @@ const WAITING_SHARE_MIN: f64 = 0.5;
 const SLOWER_MIN: f64 = 5.0;
 
 fn judge(picture: &Picture<'_>) -> Judged {
-    let backend = Backend::of(picture);
-    if let Some(found) = backend.as_ref().and_then(|backend| stuck(picture, backend)) {
+    let backend = picture.backend.as_ref();
+    if let Some(found) = backend.and_then(|backend| stuck(picture, backend)) {
         return Judged::Is(found);
     }
     if let Some(group) = &picture.group {
@@ -47,10 +47,10 @@ fn judge(picture: &Picture<'_>) -> Judged {
         ));
     }
     // What a page usually takes is not known, and each is soon done: the next one is already there.
-    if backend.as_ref().is_some_and(|backend| backend.usual_s <= 0.0 && backend.is_quick()) {
+    if backend.is_some_and(|backend| backend.usual_s <= 0.0 && backend.is_quick()) {
         return Judged::Unknown;
     }
-    if let Some(backend) = backend.filter(Backend::is_as_usual) {
+    if let Some(backend) = backend.filter(|backend| backend.is_as_usual()) {
         let (held, usual) = (backend.held_s, backend.usual_s);
         return Judged::Not(Text::new(
             format!(

@@ -8,7 +8,6 @@
 use toban_model::{Culprit, CulpritKind, Text, Waiting, Where};
 
 use super::{Candidate, Cause, Judged, Needs};
-use crate::backend::Backend;
 use crate::picture::Picture;
 use crate::tell;
 
@@ -73,7 +72,7 @@ fn summary(picture: &Picture<'_>) -> Text {
 
 /// A pool whose children are all busy with usual pages, while the host is not.
 fn too_few(picture: &Picture<'_>) -> Option<Candidate> {
-    let backend = Backend::of(picture).filter(|pool| pool.is_as_usual() && pool.is_queued_for())?;
+    let backend = picture.backend.as_ref().filter(|pool| pool.is_as_usual() && pool.is_queued_for())?;
     let (service, limit) = (&backend.view.service, backend.view.limit?);
     let crowd = matches!((super::flash_crowd::CAUSE.judge)(picture), Judged::Is(_));
     let vital = |name: &str| picture.situation.vitals.iter().find(|v| v.name == name).map(|v| v.value);
