@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toban_model::{
     Asked, ErrorClass, Failures, Hung, Inspection, KernelNews, KnownServer, LifeWord, Misconfigured,
-    NetworkTrouble, OomKill, Pulse, Resolution, ResolverLook, ServerLook, Stopped, Time, Trouble,
+    NetworkTrouble, OomKill, Pulse, Resolution, ResolverLook, ServerLook, Stopped, Time, Trouble, Upstream,
     UpstreamGone,
 };
 
@@ -136,7 +136,7 @@ impl Standing {
             self.servers.remove(&oldest.unwrap_or_default());
         }
         for upstream in &look.upstreams {
-            let key = format!("{} {}", upstream.of, upstream.name);
+            let key = key_of(upstream);
             if self.upstreams.len() < UPSTREAMS_MAX || self.upstreams.contains_key(&key) {
                 self.upstreams.entry(key).or_default().look(at, upstream.listens);
             }
@@ -203,11 +203,12 @@ impl Standing {
 
     /// Whether a place where somebody listened has nobody now.
     pub fn misses_upstream(&self) -> bool {
-        let gone = |upstream: &&toban_model::Upstream| !upstream.listens;
-        self.last.iter().flat_map(|last| &last.upstreams).filter(gone).any(|upstream| {
-            let key = format!("{} {}", upstream.of, upstream.name);
-            self.upstreams.get(&key).is_some_and(|silence| silence.worked)
-        })
+        let gone = |upstream: &&Upstream| !upstream.listens;
+        self.last
+            .iter()
+            .flat_map(|last| &last.upstreams)
+            .filter(gone)
+            .any(|upstream| self.upstreams.get(&key_of(upstream)).is_some_and(|silence| silence.worked))
     }
 
     /// What has failed by `at`. `is_full` says of a service that all its workers are busy.
@@ -250,8 +251,7 @@ impl Standing {
             .collect();
         let grace = if last.maintenance { MAINTENANCE } else { RESTART };
         for upstream in last.upstreams.iter().filter(|upstream| !upstream.listens && !own_work) {
-            let key = format!("{} {}", upstream.of, upstream.name);
-            let Some(silence) = self.upstreams.get(&key) else { continue };
+            let Some(silence) = self.upstreams.get(&key_of(upstream)) else { continue };
             let said = errors.iter().filter(|e| e.service == upstream.of && REFUSED.contains(&&*e.code));
             let refused: u32 = said.clone().map(|e| e.count).sum();
             let first = said.map(|e| e.first).min();
@@ -371,6 +371,11 @@ impl Standing {
             out_of_memory,
         })
     }
+}
+
+/// The service that hands on and the place.
+fn key_of(upstream: &Upstream) -> String {
+    format!("{} {}", upstream.of, upstream.name)
 }
 
 /// A server that runs, and that said of its changed configuration that it cannot: at its next start it would be gone.

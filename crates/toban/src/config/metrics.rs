@@ -21,13 +21,13 @@ pub(crate) struct Url {
 
 /// `"off"` or an address with its port.
 pub(super) fn listen(value: &Spanned<DeValue<'_>>) -> Result<Option<SocketAddr>, Vec<Wrong>> {
-    match value.get_ref().as_str() {
-        Some("off") => Ok(None),
-        Some(text) => match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() > 0 => Ok(Some(address)),
-            _ => Wrong::expected(value, "\"off\" or an address with its port such as \"127.0.0.1:9797\""),
-        },
-        None => Wrong::expected(value, "\"off\" or an address with its port such as \"127.0.0.1:9797\""),
+    let text = value.get_ref().as_str().unwrap_or_default();
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Some(address)),
+        _ => Wrong::expected(value, "\"off\" or an address with its port such as \"127.0.0.1:9797\""),
     }
 }
 
