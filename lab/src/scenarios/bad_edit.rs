@@ -4,7 +4,8 @@
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site, sources,
+    COMBINED, Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, prefork, shell, site,
+    sources,
 };
 use crate::LabError;
 use crate::params::Draw;
@@ -33,9 +34,9 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let clients = who.clients_plan(draw, who.web, site_plan.clone())?;
     let admin = who.admin_plan(&site_plan);
 
-    let log_format = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D"#;
+    let log_format = format!("{COMBINED} %D");
     let sites = "/etc/apache2/sites-available";
-    files.push(default_site(&who.site, log_format, ""));
+    files.push(default_site(&who.site, &log_format, ""));
     files.push(prefork(50));
     files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
     files.push(file(&format!("{sites}/{name}.conf"), tls_site(&who.site, line)));

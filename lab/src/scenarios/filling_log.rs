@@ -3,12 +3,12 @@
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, prefork,
-    shell, site, sources,
+    COMBINED, Counts, Neighbourhood, PAGE_PHP, argv, default_site, file, mod_php_host, prefork, shell, site,
+    sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{AttackPlan, FilePlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "filling-log",
@@ -32,8 +32,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let (attackers, sources) = sources(draw.rng(), &who.attacker_prefixes, 1, 1);
     let clients = who.clients_plan(draw, who.web, site_plan.clone())?;
     let admin = who.admin_plan(&site_plan);
-    let combined = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" %D"#;
-    files.push(default_site(&who.site, combined, ""));
+    let combined = format!("{COMBINED} %D");
+    files.push(default_site(&who.site, &combined, ""));
     files.push(prefork(WORKERS));
     files.push(file("/var/www/html/index.php", format!("<?php\n{}{PAGE_PHP}", session_php(&place))));
     let export = format!("/usr/local/bin/{name}-export");
@@ -42,25 +42,13 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         format!("<?php\nexec('{export} >/dev/null 2>&1 &');\necho 'begun';\n"),
     ));
     files.push(FilePlan { path: export, mode: 0o755, content: export_sh(&place, &log, rate_mib) });
-    let web = HostPlan {
-        name: "web1".into(),
-        address: *who.web.ip(),
-        memory_limit_bytes: None,
-        files,
-        setup: [
-            base_setup(),
-            mod_php(),
-            listen_on(who.web.port()),
-            vec![
-                argv(&format!("mkdir -p {place}")),
-                argv(&format!("mount -t tmpfs -o size={size_mib}m,mode=755 {name} {place}")),
-                argv(&format!("install -d -o www-data -g www-data {place}/log {place}/sessions")),
-                shell(&format!("head -c {archive_mib}M /dev/urandom >{place}/archive.dat && touch -d '90 days ago' {place}/archive.dat")),
-            ],
-        ]
-        .concat(),
-        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
-    };
+    let mut web = mod_php_host("web1", who.web, None, files);
+    web.setup.extend([
+        argv(&format!("mkdir -p {place}")),
+        argv(&format!("mount -t tmpfs -o size={size_mib}m,mode=755 {name} {place}")),
+        argv(&format!("install -d -o www-data -g www-data {place}/log {place}/sessions")),
+        shell(&format!("head -c {archive_mib}M /dev/urandom >{place}/archive.dat && touch -d '90 days ago' {place}/archive.dat")),
+    ]);
     let truth = Truth {
         where_: [("file", log), ("mount", place), ("process", format!("{name}-export"))]
             .map(|(k, v)| (k.into(), v))

@@ -3,12 +3,11 @@
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, nobody,
-    prefork, site,
+    COMBINED, Counts, Neighbourhood, PAGE_PHP, default_site, file, mod_php_host, nobody, prefork, site,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{HostPlan, Plan, Truth};
+use crate::plan::{Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "many-workers",
@@ -40,14 +39,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         "/var/www/html/index.php",
         format!("<?php\n{}{PAGE_PHP}", gallery_php(page_mib, page_ms)),
     ));
-    let web = HostPlan {
-        name: "web1".into(),
-        address: *who.web.ip(),
-        memory_limit_bytes: Some(memory),
-        files,
-        setup: [base_setup(), mod_php(), listen_on(who.web.port())].concat(),
-        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
-    };
+    let web = mod_php_host("web1", who.web, Some(memory), files);
     let truth = Truth {
         where_: [("limit".to_owned(), "apache".to_owned())].into(),
         ..who.truth("worker-limit", who.server(workers, None, Some(memory)), Vec::new(), 0)
@@ -55,8 +47,6 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let attack = nobody(who.web);
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }
-
-const COMBINED: &str = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\""#;
 
 /// A page that is put together from pictures in memory.
 fn gallery_php(page_mib: u64, page_ms: u64) -> String {

@@ -341,6 +341,23 @@ pub(super) fn mod_php() -> Vec<Vec<String>> {
     ]
 }
 
+/// A host with apache's prefork and PHP in its workers.
+pub(super) fn mod_php_host(
+    name: &str,
+    at: SocketAddrV4,
+    memory_limit_bytes: Option<u64>,
+    files: Vec<FilePlan>,
+) -> HostPlan {
+    HostPlan {
+        name: name.into(),
+        address: *at.ip(),
+        memory_limit_bytes,
+        files,
+        setup: [base_setup(), mod_php(), listen_on(at.port())].concat(),
+        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
+    }
+}
+
 /// Debian's default site at another port than 80.
 pub(super) fn listen_on(port: u16) -> Vec<Vec<String>> {
     vec![
@@ -348,6 +365,9 @@ pub(super) fn listen_on(port: u16) -> Vec<Vec<String>> {
         shell(&format!("sed -i 's/:80>/:{port}>/' /etc/apache2/sites-available/000-default.conf")),
     ]
 }
+
+/// Apache's `combined`, with the quotes as they stand in its configuration.
+pub(super) const COMBINED: &str = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\""#;
 
 /// A web site's front controller and Debian's default site, with the log format of the scenario.
 pub(super) fn default_site(site: &str, log_format: &str, extra: &str) -> FilePlan {

@@ -5,12 +5,12 @@ use std::net::SocketAddrV4;
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, balancer, base_setup, default_site, file, health_php, listen_on,
-    mod_php, nth, prefork, site, sources,
+    Counts, Neighbourhood, PAGE_PHP, balancer, default_site, file, health_php, mod_php_host, nth, prefork,
+    site, sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{AttackPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "slow-readers",
@@ -63,14 +63,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
     files.push(file(&format!("/var/www/html{path}"), catalogue_php()));
     files.push(health_php());
-    let web = |name: &str, at: SocketAddrV4| HostPlan {
-        name: name.into(),
-        address: *at.ip(),
-        memory_limit_bytes: Some(memory),
-        files: files.clone(),
-        setup: [base_setup(), mod_php(), listen_on(at.port())].concat(),
-        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
-    };
+    let web = |name: &str, at: SocketAddrV4| mod_php_host(name, at, Some(memory), files.clone());
     let truth = Truth {
         where_: [("method", "GET"), ("path", path.as_str())].map(|(k, v)| (k.into(), v.into())).into(),
         balancer: Some(who.balancer),

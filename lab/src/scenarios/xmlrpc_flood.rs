@@ -3,12 +3,11 @@
 
 use super::Scenario;
 use super::parts::{
-    Counts, Neighbourhood, PAGE_PHP, argv, base_setup, default_site, file, listen_on, mod_php, prefork, site,
-    sources,
+    COMBINED, Counts, Neighbourhood, PAGE_PHP, default_site, file, mod_php_host, prefork, site, sources,
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{AttackPlan, Plan, Truth, Way};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "xmlrpc-flood",
@@ -52,20 +51,12 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
     let clients = who.clients_plan(draw, who.web, site_plan.clone())?;
     let admin = who.admin_plan(&site_plan);
 
-    let combined = r#"%h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\""#;
-    let log_format = if with_duration { format!("{combined} %D") } else { combined.to_owned() };
+    let log_format = if with_duration { format!("{COMBINED} %D") } else { COMBINED.to_owned() };
     files.push(default_site(&who.site, &log_format, ""));
     files.push(prefork(workers));
     files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
     files.push(file(&format!("/var/www/html{path}"), xmlrpc_php(each_mib, work_ms)));
-    let web = HostPlan {
-        name: "web1".into(),
-        address: *who.web.ip(),
-        memory_limit_bytes: Some(memory),
-        files,
-        setup: [base_setup(), mod_php(), listen_on(who.web.port())].concat(),
-        services: vec![argv("rsyslogd"), argv("service ssh start"), argv("service apache2 start")],
-    };
+    let web = mod_php_host("web1", who.web, Some(memory), files);
     let truth = Truth {
         where_: [("method", "POST"), ("path", path.as_str())].map(|(k, v)| (k.into(), v.into())).into(),
         ..who.truth("http-flood", who.server(workers, None, Some(memory)), attackers, connections)

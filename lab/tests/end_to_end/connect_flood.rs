@@ -10,7 +10,7 @@ use serde_json::Value;
 use toban_lab::now;
 
 use crate::agent::Agent;
-use crate::kernel::{dropped, prefixes};
+use crate::kernel::{all_dropped, dropped, prefixes};
 use crate::stage::{Stage, alone, brief, epoch, net, say, sleep_until, wait_for};
 
 /// The promise: an answer within this.
@@ -140,11 +140,7 @@ fn an_agent_that_may_act_brings_the_pages_back() {
     let mut agent = Agent::start(&stage, &["--mode", "act"]);
     say(&format!("on duty after {:.1} s", now() - agent.started));
     let began = stage.attack(150);
-    let drop_at = wait_for(DROP_S * 3.0, "the kernel's drop of all attackers", || {
-        let held = prefixes(&dropped(&stage));
-        stage.assert_harmless(&held);
-        stage.missed(&held).is_empty().then(now)
-    });
+    let drop_at = all_dropped(&stage, DROP_S * 3.0);
     say(&format!("from the first packet to the drop: {:.1} s", drop_at - began));
     assert!(drop_at - began <= DROP_S, "{:.1} s\n{}", drop_at - began, Agent::words(&stage));
 

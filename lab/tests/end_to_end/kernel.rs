@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
+use toban_lab::now;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, wait_for};
 
 /// A prefix that the kernel drops packets from.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,4 +70,14 @@ fn read(ruleset: &Value) -> Vec<Dropped> {
 
 pub(crate) fn prefixes(dropped: &[Dropped]) -> Vec<Ipv4Net> {
     dropped.iter().map(|d| d.prefix).collect()
+}
+
+/// Waits until the kernel drops all attackers, and nobody else at any moment; when that was.
+#[track_caller]
+pub(crate) fn all_dropped(stage: &Stage, at_most_s: f64) -> f64 {
+    wait_for(at_most_s, "the kernel's drop of all attackers", || {
+        let held = prefixes(&dropped(stage));
+        stage.assert_harmless(&held);
+        stage.missed(&held).is_empty().then(now)
+    })
 }

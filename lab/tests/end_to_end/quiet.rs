@@ -7,8 +7,8 @@ use std::time::Duration;
 use toban_lab::now;
 
 use crate::agent::Agent;
-use crate::kernel::{dropped, prefixes};
-use crate::stage::{Stage, alone, brief, say, wait_for};
+use crate::kernel::{all_dropped, dropped};
+use crate::stage::{Stage, alone, brief, say};
 use crate::xmlrpc_flood::assert_recovered;
 
 #[test]
@@ -46,11 +46,7 @@ fn in_the_quiet_nothing_is_found_and_nothing_is_done() {
 
     // The watchman that saw nothing for so long is awake.
     let began = xmlrpc.attack(120);
-    let drop_at = wait_for(45.0, "the kernel's drop of all attackers", || {
-        let held = prefixes(&dropped(&xmlrpc));
-        xmlrpc.assert_harmless(&held);
-        xmlrpc.missed(&held).is_empty().then(now)
-    });
+    let drop_at = all_dropped(&xmlrpc, 45.0);
     say(&format!("xmlrpc-flood: from the first packet to the drop {:.1} s", drop_at - began));
     assert!(drop_at - began <= 15.0, "{}", Agent::words(&xmlrpc));
     assert_recovered(&xmlrpc);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use toban_lab::now;
 
 use crate::agent::Agent;
-use crate::kernel::{dropped, prefixes};
+use crate::kernel::all_dropped;
 use crate::stage::{Stage, alone, say, sleep_until, wait_for};
 
 /// Readers that do not read hold the workers, and the kernel's kills are an effect of that.
@@ -45,11 +45,7 @@ fn readers_that_do_not_read_are_named_and_a_ban_with_their_sockets_frees_the_wor
     assert!(theirs(&stage) > 20);
 
     let agent = Agent::start(&stage, &["--mode", "act"]);
-    let drop_at = wait_for(45.0, "the kernel's drop of all attackers", || {
-        let held = prefixes(&dropped(&stage));
-        stage.assert_harmless(&held);
-        stage.missed(&held).is_empty().then(now)
-    });
+    let drop_at = all_dropped(&stage, 45.0);
     say(&format!("from the agent's start to the drop: {:.1} s", drop_at - agent.started));
     // A rule stops packets, not workers: what they hold has to go, too, also what no process owns any more.
     wait_for(30.0, "the end of their connections", || (theirs(&stage) == 0).then_some(()));

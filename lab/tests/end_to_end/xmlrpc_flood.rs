@@ -4,7 +4,7 @@ use serde_json::Value;
 use toban_lab::now;
 
 use crate::agent::Agent;
-use crate::kernel::{dropped, prefixes};
+use crate::kernel::{all_dropped, dropped, prefixes};
 use crate::stage::{Stage, alone, brief, epoch, say, sleep_until, wait_for};
 
 /// The cause is one path from one prefix, and the kills and the fall are its effects.
@@ -40,11 +40,7 @@ fn a_flood_is_traced_from_the_kills_to_its_path_and_ended_by_an_agent_that_comes
 
     // Installed while it burns.
     let agent = Agent::start(&stage, &["--mode", "act"]);
-    let drop_at = wait_for(45.0, "the kernel's drop of all attackers", || {
-        let held = prefixes(&dropped(&stage));
-        stage.assert_harmless(&held);
-        stage.missed(&held).is_empty().then(now)
-    });
+    let drop_at = all_dropped(&stage, 45.0);
     say(&format!("from the agent's start to the drop: {:.1} s", drop_at - agent.started));
     assert_recovered(&stage);
     agent.stop(&stage);
