@@ -112,7 +112,7 @@ impl Error {
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Error::DiskFull { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Error::Busy { path, waited_s: crate::BUSY.as_secs() }
+                Error::Busy { path, waited_s: crate::database::BUSY.as_secs() }
             }
             Some(
                 ErrorCode::PermissionDenied

@@ -19,9 +19,10 @@ const LOOK_BYTES_MAX: usize = 256 << 20;
 impl Record {
     /// Keeps a look at an incident, and lets go of those of the oldest incidents. Of one incident 24 are kept at most.
     pub fn put_look(&self, incident: IncidentId, look: &Look) -> Result<(), Error> {
-        let json = self.json("a look", look)?;
-        let packed = zstd::bulk::compress(json.as_bytes(), LEVEL).map_err(|e| Error::io(&self.path, e))?;
-        self.in_one(|tx| {
+        let json = self.database.json("a look", look)?;
+        let packed =
+            zstd::bulk::compress(json.as_bytes(), LEVEL).map_err(|e| Error::io(&self.database.path, e))?;
+        self.database.in_one(|tx| {
             tx.execute(
                 "INSERT OR IGNORE INTO look (incident, at, look)
                  SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM look WHERE incident = ?1) < ?4",
@@ -37,16 +38,17 @@ impl Record {
 
     /// The looks at an incident, oldest first.
     pub fn looks(&self, incident: IncidentId) -> Result<Vec<Look>, Error> {
-        let packed: Vec<Vec<u8>> =
-            self.list("SELECT look FROM look WHERE incident = ?1 ORDER BY at", [incident.0], |row| {
-                row.get(0)
-            })?;
+        let packed: Vec<Vec<u8>> = self.database.list(
+            "SELECT look FROM look WHERE incident = ?1 ORDER BY at",
+            [incident.0],
+            |row| row.get(0),
+        )?;
         packed.iter().map(|packed| self.unpacked(packed)).collect()
     }
 
     /// The newest look at or before a moment in an incident that was going on then.
     pub fn look_before(&self, at: Time) -> Result<Option<Look>, Error> {
-        let packed: Vec<Vec<u8>> = self.list(
+        let packed: Vec<Vec<u8>> = self.database.list(
             "SELECT look FROM look JOIN incident ON incident.id = look.incident
              WHERE look.at <= ?1 AND coalesce(incident.ended, ?1) >= ?1 ORDER BY look.at DESC LIMIT 1",
             [at.as_micros()],
@@ -56,7 +58,8 @@ impl Record {
     }
 
     fn unpacked(&self, packed: &[u8]) -> Result<Look, Error> {
-        let fail = |detail: String| Error::Row { path: self.path.clone(), what: "a look".into(), detail };
+        let fail =
+            |detail: String| Error::Row { path: self.database.path.clone(), what: "a look".into(), detail };
         let json = zstd::bulk::decompress(packed, LOOK_BYTES_MAX).map_err(|e| fail(e.to_string()))?;
         serde_json::from_slice(&json).map_err(|e| fail(e.to_string()))
     }

@@ -1,16 +1,34 @@
-//! The layout of `record.db`, version by version. A step is never edited once it is released: append a new one.
+//! The layouts of `record.db` and `book.db`, version by version. A step is never edited once it is released: append a
+//! new one.
 //!
 //! Times are microseconds since the epoch. What is only ever read back whole (findings, plans) is JSON; what is
 //! searched by is a column.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// `PRAGMA application_id`: "toba". Lets file(1) and us tell the record from any other SQLite file.
+/// `PRAGMA application_id`: "toba". Lets file(1) and us tell our files from any other SQLite file.
 pub(crate) const APPLICATION_ID: i32 = 0x746f_6261;
 
-/// Step n brings layout n to n + 1.
-const STEPS: &[&str] = &[
-    "
+/// One file's layout.
+pub(crate) struct Layout {
+    /// The file's name.
+    pub(crate) name: &'static str,
+    /// Step n brings layout n to n + 1.
+    steps: &'static [&'static str],
+}
+
+impl Layout {
+    /// The newest version known here.
+    pub(crate) fn known(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What was seen.
+pub(crate) const RECORD: Layout = Layout {
+    name: crate::DATABASE,
+    steps: &[
+        "
     CREATE TABLE incident (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         since INTEGER NOT NULL,
@@ -21,6 +39,25 @@ const STEPS: &[&str] = &[
     ) STRICT;
     CREATE INDEX incident_open ON incident (id) WHERE ended IS NULL;
 
+    CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+",
+        "
+    -- What was seen at some moments of an incident: a look, JSON in a zstd frame.
+    CREATE TABLE look (
+        incident INTEGER NOT NULL REFERENCES incident (id),
+        at INTEGER NOT NULL,
+        look BLOB NOT NULL,
+        PRIMARY KEY (incident, at)
+    ) STRICT;
+    CREATE INDEX look_at ON look (at);
+",
+    ],
+};
+
+/// What was done.
+pub(crate) const BOOK: Layout = Layout {
+    name: "book.db",
+    steps: &["
     -- AUTOINCREMENT: a number is never used twice, so `toban undo 7` cannot mean another action later.
     CREATE TABLE action (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -45,49 +82,40 @@ const STEPS: &[&str] = &[
         -- An address may be banned by several actions; undoing one leaves the others standing.
         PRIMARY KEY (action, prefix, ports)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ban_prefix ON ban (prefix);
 
-    CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    -- How far an action has come, as the acting part writes it.
+    CREATE TABLE progress (action INTEGER PRIMARY KEY, progress BLOB NOT NULL) STRICT;
 
     CREATE TABLE allowed (prefix TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-",
-    "
-    -- What was seen at some moments of an incident: a look, JSON in a zstd frame.
-    CREATE TABLE look (
-        incident INTEGER NOT NULL REFERENCES incident (id),
-        at INTEGER NOT NULL,
-        look BLOB NOT NULL,
-        PRIMARY KEY (incident, at)
-    ) STRICT;
-    CREATE INDEX look_at ON look (at);
-",
-];
+"],
+};
 
-/// The newest layout known here.
-pub(crate) const KNOWN: u32 = STEPS.len() as u32;
-
-/// Brings the database up to [`KNOWN`]. Returns the layout found when it is newer than that.
-pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<Result<(), u32>> {
+/// Brings the database up to the newest version. Returns the version found when it is newer than that.
+pub(crate) fn migrate(connection: &mut Connection, layout: &Layout) -> rusqlite::Result<Result<(), u32>> {
+    let known = layout.known();
     let found = version(connection)?;
-    if found > KNOWN {
+    if found > known {
         return Ok(Err(found));
     }
-    if found == KNOWN {
+    if found == known {
         return Ok(Ok(()));
     }
     // Immediate, and the version read again inside: another opener may have migrated while we waited.
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&tx)?;
-    for step in STEPS.iter().skip(found as usize) {
+    for step in layout.steps.iter().skip(found as usize) {
         tx.execute_batch(step)?;
     }
-    if found < KNOWN {
-        tx.pragma_update(None, "user_version", KNOWN)?;
+    if found < known {
+        tx.pragma_update(None, "user_version", known)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
     tx.commit()?;
     Ok(Ok(()))
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
+/// The version of an open file; 0 before it has any.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }

@@ -1,9 +1,10 @@
 //! The record through kill, damage and a full disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use toban_model::{Action, Text};
+use toban_model::{Action, ActionId, ActionState, Actor, Ban, Plan, Prefix, Text};
 
 use super::frames::tests::SmallDisk;
 use super::*;
@@ -83,8 +84,8 @@ fn an_incident_lives_through_a_restart() {
 #[test]
 fn an_action_is_written_before_it_is_done() {
     let dir = tempfile::tempdir().unwrap();
-    let agent = Record::open(dir.path()).unwrap();
-    let cli = Record::open_existing(dir.path()).unwrap().unwrap();
+    let agent = Book::open(dir.path()).unwrap();
+    let cli = Book::open_to_read(dir.path()).unwrap().unwrap();
     let mut action = agent.intend_action(t(1), None, Actor::Agent, &plan()).unwrap();
     // The other opener sees it at once.
     assert_eq!(cli.actions_in_state(&[ActionState::Intended]).unwrap(), std::slice::from_ref(&action));
@@ -94,7 +95,10 @@ fn an_action_is_written_before_it_is_done() {
     action.changed = t(4);
     agent.update_action(&action).unwrap();
     assert_eq!(cli.action(action.id).unwrap(), action);
-    let second = cli.intend_action(t(9), Some(IncidentId(3)), Actor::Person, &plan()).unwrap();
+    let second = Book::open(dir.path())
+        .unwrap()
+        .intend_action(t(9), Some(IncidentId(3)), Actor::Person, &plan())
+        .unwrap();
     assert_eq!(agent.actions(10).unwrap(), [second.clone(), action.clone()]);
     assert_eq!(
         agent.actions_in_state(&[ActionState::Intended, ActionState::Worked, ActionState::Worked]).unwrap(),
@@ -105,22 +109,23 @@ fn an_action_is_written_before_it_is_done() {
 
 #[test]
 fn a_ban_is_never_doubled() {
-    let record = Record::in_memory().unwrap();
+    let book = Book::in_memory().unwrap();
     let old = ban("198.51.100.0/24", &[80, 443], 100);
     let new = ban("198.51.100.0/24", &[80, 443], 200);
     let mail = ban("198.51.100.0/24", &[110], 50);
     let v6 = ban("2001:db8::/48", &[], 70);
-    record.put_bans(&[old]).unwrap();
-    record.put_bans(&[new.clone(), mail.clone(), v6.clone()]).unwrap();
-    assert_eq!(record.all_bans().unwrap().len(), 3);
-    assert_eq!(record.bans(t(60)).unwrap().len(), 2);
-    assert_eq!(record.bans(t(199)).unwrap(), std::slice::from_ref(&new));
-    record.remove_bans(&[mail.clone(), v6]).unwrap();
-    record.remove_bans(&[mail]).unwrap();
+    book.put_bans(&[old]).unwrap();
+    book.put_bans(&[new.clone(), mail.clone(), v6.clone()]).unwrap();
+    assert_eq!(book.all_bans().unwrap().len(), 3);
+    assert_eq!(book.bans(t(60)).unwrap().len(), 2);
+    assert_eq!(book.bans(t(199)).unwrap(), std::slice::from_ref(&new));
+    book.remove_bans(&[mail.clone(), v6]).unwrap();
+    book.remove_bans(&[mail]).unwrap();
+    assert_eq!(book.bans_of(&[new.prefix]).unwrap(), std::slice::from_ref(&new));
     let other = Ban { action: ActionId(2), ..new.clone() };
-    record.put_bans(std::slice::from_ref(&other)).unwrap();
-    record.remove_bans(&[new]).unwrap();
-    assert_eq!(record.all_bans().unwrap(), [other]);
+    book.put_bans(std::slice::from_ref(&other)).unwrap();
+    book.remove_bans(&[new]).unwrap();
+    assert_eq!(book.all_bans().unwrap(), [other]);
 }
 
 #[test]
@@ -130,16 +135,18 @@ fn state_and_allowlist_are_kept() {
     record.put_state("log:/var/log/apache2/access.log", &[0, 1, 255]).unwrap();
     record.put_state("log:/var/log/apache2/access.log", &[7]).unwrap();
     let prefix: Prefix = "203.0.113.0/24".parse().unwrap();
-    assert!(record.allow(&prefix, t(1)).unwrap());
-    assert!(!record.allow(&prefix, t(2)).unwrap());
-    drop(record);
+    let book = Book::open(dir.path()).unwrap();
+    assert!(book.allow(&prefix, t(1)).unwrap());
+    assert!(!book.allow(&prefix, t(2)).unwrap());
+    drop((record, book));
     let record = Record::open(dir.path()).unwrap();
     assert_eq!(record.state("log:/var/log/apache2/access.log").unwrap(), Some(vec![7]));
     assert_eq!(record.state("none").unwrap(), None);
     assert!(record.remove_state("log:/var/log/apache2/access.log").unwrap());
-    assert_eq!(record.allowed().unwrap(), [prefix]);
-    assert!(record.disallow(&prefix).unwrap());
-    assert!(!record.disallow(&prefix).unwrap());
+    let book = Book::open(dir.path()).unwrap();
+    assert_eq!(book.allowed().unwrap(), [prefix]);
+    assert!(book.disallow(&prefix).unwrap());
+    assert!(!book.disallow(&prefix).unwrap());
 }
 
 #[test]
@@ -148,9 +155,11 @@ fn only_the_owner_can_read_it() {
     let state = dir.path().join("lib/toban");
     let record = Record::open(&state).unwrap();
     record.put_state("k", b"v").unwrap();
+    Book::open(&state).unwrap().allow(&"203.0.113.0/24".parse().unwrap(), t(1)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
-    for name in [DATABASE, "record.db-wal", "record.db-shm"] {
+    assert_eq!(mode(&state.join(BOOK)), 0o700);
+    for name in ["book/book.db", DATABASE, "record.db-wal", "record.db-shm"] {
         assert_eq!(mode(&state.join(name)), 0o600, "{name}");
     }
 }
@@ -172,6 +181,18 @@ fn looking_leaves_no_traces() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Record::open_existing(&dir.path().join("none")).unwrap().is_none());
     assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn who_may_only_look_sees_what_is_written_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Book::open_to_read(dir.path()).unwrap().is_none());
+    let book = Book::open(dir.path()).unwrap();
+    let looking = Book::open_to_read(dir.path()).unwrap().unwrap();
+    let first = ban("192.0.2.7/32", &[80], 9);
+    book.put_bans(std::slice::from_ref(&first)).unwrap();
+    assert_eq!(looking.all_bans().unwrap(), std::slice::from_ref(&first));
+    assert!(matches!(looking.put_bans(&[first]), Err(Error::NoRights { .. })));
 }
 
 #[test]
@@ -197,28 +218,28 @@ fn a_damaged_database_is_set_aside() {
 #[test]
 fn damaged_pages_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let record = Record::open(dir.path()).unwrap();
+    let book = Book::open(dir.path()).unwrap();
     for second in 0..200 {
-        record.intend_action(t(second), None, Actor::Agent, &plan()).unwrap();
+        book.intend_action(t(second), None, Actor::Agent, &plan()).unwrap();
     }
-    drop(record);
-    let path = dir.path().join(DATABASE);
+    drop(book);
+    let path = dir.path().join("book/book.db");
     let mut bytes = fs::read(&path).unwrap();
     let page = 4096;
     for byte in &mut bytes[page * 4..page * 6] {
         *byte ^= 0x55;
     }
     fs::write(&path, &bytes).unwrap();
-    let record = Record::open(dir.path()).unwrap();
-    assert_eq!(fs::read(record.set_aside().unwrap()).unwrap(), bytes);
-    assert_eq!(record.actions(10).unwrap(), []);
+    let book = Book::open(dir.path()).unwrap();
+    assert_eq!(fs::read(book.set_aside().unwrap()).unwrap(), bytes);
+    assert_eq!(book.actions(10).unwrap(), []);
 }
 
 #[test]
 fn a_newer_layout_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let record = Record::open(dir.path()).unwrap();
-    record.lock().pragma_update(None, "user_version", 99).unwrap();
+    record.database.lock().pragma_update(None, "user_version", 99).unwrap();
     drop(record);
     let error = Record::open(dir.path()).unwrap_err();
     assert!(matches!(error, Error::TooNew { found: 99, .. }), "{error}");
@@ -227,10 +248,10 @@ fn a_newer_layout_is_left_alone() {
 
 #[test]
 fn a_row_that_makes_no_sense_is_said_with_its_number() {
-    let record = Record::in_memory().unwrap();
-    let action = record.intend_action(t(1), None, Actor::Agent, &plan()).unwrap();
-    record.lock().execute("UPDATE action SET state = 'dreamt' WHERE id = 1", []).unwrap();
-    let error = record.action(action.id).unwrap_err().to_string();
+    let book = Book::in_memory().unwrap();
+    let action = book.intend_action(t(1), None, Actor::Agent, &plan()).unwrap();
+    book.database.lock().execute("UPDATE action SET state = 'dreamt' WHERE id = 1", []).unwrap();
+    let error = book.action(action.id).unwrap_err().to_string();
     assert!(error.contains("state of row 1") && error.contains("dreamt"), "{error}");
 }
 
@@ -246,18 +267,18 @@ fn a_directory_that_cannot_be_made_is_said() {
 #[test]
 fn no_room_is_a_clear_error_and_what_was_written_stays() {
     let record = Record::in_memory().unwrap();
-    record.put_bans(&[ban("192.0.2.7/32", &[], 9)]).unwrap();
-    record.lock().pragma_update(None, "max_page_count", 12).unwrap();
+    record.put_state("k", b"v").unwrap();
+    record.database.lock().pragma_update(None, "max_page_count", 12).unwrap();
     assert!(matches!(record.put_state("big", &vec![0; 1 << 20]), Err(Error::DiskFull { .. })));
-    assert_eq!(record.all_bans().unwrap().len(), 1);
+    assert_eq!(record.state("k").unwrap().as_deref(), Some(&b"v"[..]));
 
     let Some(mount) = SmallDisk::mount() else { return };
     let record = Record::open(&mount.0.path().join("state")).unwrap();
-    record.put_bans(&[ban("192.0.2.7/32", &[], 9)]).unwrap();
+    record.put_state("k", b"v").unwrap();
     let error = record.put_state("big", &vec![1; 1 << 20]).unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
     assert!(error.to_string().ends_with("no space left on the disk"), "{error}");
-    assert_eq!(record.all_bans().unwrap().len(), 1);
+    assert_eq!(record.state("k").unwrap().as_deref(), Some(&b"v"[..]));
 }
 
 #[test]
@@ -266,12 +287,12 @@ fn many_writers_at_once_lose_nothing() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let record = Record::open(dir.path()).unwrap();
+                let book = Book::open(dir.path()).unwrap();
                 for second in 0..10 {
-                    record.intend_action(t(second), None, Actor::Person, &plan()).unwrap();
+                    book.intend_action(t(second), None, Actor::Person, &plan()).unwrap();
                 }
             });
         }
     });
-    assert_eq!(Record::open(dir.path()).unwrap().actions(100).unwrap().len(), 40);
+    assert_eq!(Book::open(dir.path()).unwrap().actions(100).unwrap().len(), 40);
 }

@@ -1,23 +1,19 @@
-//! The book of actions and bans, kept in the record.
+//! The book of actions and bans as the acting part uses it.
 
 use std::sync::Arc;
 
-use toban_model::{ActionId, ActionRecord, ActionState, Ban};
-use toban_record::Record;
+use toban_model::{ActionId, ActionRecord, ActionState, Ban, Prefix};
+use toban_record::Book;
 use toban_respond::{Ledger, LedgerError, Progress};
 
-/// The record as the acting part sees it.
-pub(crate) struct Book(pub(crate) Arc<Record>);
+/// The book that an engine keeps.
+pub(crate) struct Kept(pub(crate) Arc<Book>);
 
 fn failed(error: impl std::fmt::Display) -> LedgerError {
     LedgerError(error.to_string())
 }
 
-fn progress_key(id: ActionId) -> String {
-    format!("progress.{}", id.0)
-}
-
-impl Ledger for Book {
+impl Ledger for Kept {
     fn intend(&mut self, record: &ActionRecord) -> Result<ActionId, LedgerError> {
         let intended =
             self.0.intend_action(record.at, record.incident, record.by, &record.plan).map_err(failed)?.id;
@@ -49,6 +45,10 @@ impl Ledger for Book {
         self.0.all_bans().map_err(failed)
     }
 
+    fn bans_of(&self, prefixes: &[Prefix]) -> Result<Vec<Ban>, LedgerError> {
+        self.0.bans_of(prefixes).map_err(failed)
+    }
+
     fn put_bans(&mut self, bans: &[Ban]) -> Result<(), LedgerError> {
         self.0.put_bans(bans).map_err(failed)
     }
@@ -59,11 +59,11 @@ impl Ledger for Book {
 
     fn put_progress(&mut self, id: ActionId, progress: &Progress) -> Result<(), LedgerError> {
         let bytes = serde_json::to_vec(progress).map_err(failed)?;
-        self.0.put_state(&progress_key(id), &bytes).map_err(failed)
+        self.0.put_progress(id, &bytes).map_err(failed)
     }
 
     fn progress(&self, id: ActionId) -> Result<Option<Progress>, LedgerError> {
-        let bytes = self.0.state(&progress_key(id)).map_err(failed)?;
+        let bytes = self.0.progress(id).map_err(failed)?;
         bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(failed)).transpose()
     }
 }
