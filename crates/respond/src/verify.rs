@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use toban_model::Time;
 
 /// A prediction counts as met when this much of the way from before to predicted is done. Not all of it: predictions
@@ -26,7 +27,7 @@ pub const HARM_SHARE: f64 = 0.5;
 pub const HARM_LASTING: Duration = Duration::from_secs(15);
 
 /// What is to be said of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Too early.
     Wait,

@@ -38,11 +38,12 @@ pub(crate) fn export(asked: &Asked<'_>, export: &cli::Export) -> anyhow::Result<
     let present = clock::now();
     let (from, to) = (incident.since - BEFORE, incident.ended.unwrap_or(present) + AFTER);
     let samples = record.frames(from, to)?;
+    let actions = commands::book_of(asked)?.actions(usize::MAX)?;
     let mut case = Case {
         looks: record.looks(id)?,
         // What of it is damaged is no reason to keep the rest back.
         samples: samples.flatten().collect(),
-        actions: record.actions(usize::MAX)?.into_iter().rev().filter(|a| a.incident == Some(id)).collect(),
+        actions: actions.into_iter().rev().filter(|a| a.incident == Some(id)).collect(),
         logs: slices(asked, from, to),
         incident,
     };

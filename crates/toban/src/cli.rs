@@ -305,7 +305,13 @@ pub(crate) struct Run {
     /// What toban may do by itself, instead of what the configuration says
     #[arg(long, value_name = "observe|ask|act", value_parser = mode)]
     pub(crate) mode: Option<Mode>,
+    /// What the acting process starts its child with
+    #[arg(long = "watch-for-actor", hide = true)]
+    pub(crate) watch: bool,
 }
+
+/// The argument of [`Run::watch`].
+pub(crate) const WATCH_ARGUMENT: &str = "--watch-for-actor";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Why {

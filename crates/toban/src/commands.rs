@@ -14,7 +14,7 @@ use toban_model::{
     Action, ActionId, ActionRecord, ActionState, Actor, Ban, Plan, Prefix, Protected, Situation, Text,
 };
 use toban_parse::{Clock, Format, sniff};
-use toban_record::Record;
+use toban_record::{Book, Record};
 use toban_respond::Engine;
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
 
@@ -40,21 +40,30 @@ pub(crate) fn reading(asked: &Asked<'_>) -> anyhow::Result<Arc<Record>> {
     }))
 }
 
+/// The book to look into; an empty one where nothing was ever done.
+pub(crate) fn book_of(asked: &Asked<'_>) -> anyhow::Result<Arc<Book>> {
+    let found = Book::open_to_read(asked.state).context("could not read the book of actions")?;
+    Ok(Arc::new(match found {
+        Some(book) => book,
+        None => Book::in_memory()?,
+    }))
+}
+
 /// Everything that a command needs to act.
 struct Hands {
-    record: Arc<Record>,
+    book: Arc<Book>,
     engine: Engine,
     _turn: Turn,
 }
 
 impl Hands {
     fn take(asked: &Asked<'_>) -> anyhow::Result<Hands> {
-        let record = Arc::new(Record::open(asked.state).context("could not open the record")?);
+        let book = Arc::new(Book::open(asked.state).context("could not open the book of actions")?);
         let turn = Turn::take(asked.state)?;
-        let mut engine = actor::engine(&record).context("could not act")?;
+        let mut engine = actor::engine(&book).context("could not act")?;
         engine.expire(clock::now())?;
         engine.reconcile(clock::now())?;
-        Ok(Hands { record, engine, _turn: turn })
+        Ok(Hands { book, engine, _turn: turn })
     }
 }
 
@@ -82,7 +91,7 @@ pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
 /// What must not be hit by a ban by hand: the host as it is, and its usual traffic as the logs on disk tell it.
 fn protected_now(asked: &Asked<'_>) -> anyhow::Result<Protected> {
     let judged = glance(asked);
-    Ok(plans::protected(&judged.situation, asked.config, &reading(asked)?.allowed()?))
+    Ok(plans::protected(&judged.situation, asked.config, &book_of(asked)?.allowed()?))
 }
 
 fn shown(asked: &Asked<'_>, record: &ActionRecord) -> Exit {
@@ -116,11 +125,11 @@ pub(crate) fn undo(asked: &Asked<'_>, id: i64) -> anyhow::Result<Exit> {
 }
 
 pub(crate) fn allow(asked: &Asked<'_>, prefix: Prefix) -> anyhow::Result<Exit> {
-    let record = Arc::new(Record::open(asked.state).context("could not open the record")?);
-    record.allow(&prefix, clock::now())?;
+    let book = Book::open(asked.state).context("could not open the book of actions")?;
+    book.allow(&prefix, clock::now())?;
     eprint_all(&format!("{prefix} is never banned from now on\n"));
     // What is allowed and banned at once would be a promise broken: end the bans that hit it.
-    let hit: Vec<Ban> = record
+    let hit: Vec<Ban> = book
         .bans(clock::now())?
         .into_iter()
         .filter(|ban| ban.prefix.contains(&prefix) || prefix.contains(&ban.prefix))
@@ -137,10 +146,10 @@ pub(crate) fn allow(asked: &Asked<'_>, prefix: Prefix) -> anyhow::Result<Exit> {
 
 /// The bans as the kernel holds them: only what was seen there is called banned.
 pub(crate) fn bans(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
-    let record = reading(asked)?;
+    let book = book_of(asked)?;
     let present = clock::now();
-    let mut bans = record.bans(present)?;
-    match actor::engine(&record).and_then(|mut engine| engine.bans_in_kernel()) {
+    let mut bans = book.bans(present)?;
+    match actor::engine(&book).and_then(|mut engine| engine.bans_in_kernel()) {
         Ok(held) => {
             let in_kernel = |ban: &Ban| held.iter().any(|k| k.target.prefix == ban.prefix);
             for missing in bans.iter().filter(|b| !in_kernel(b)) {
@@ -149,7 +158,7 @@ pub(crate) fn bans(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
             bans.retain(in_kernel);
         }
         Err(error) => {
-            eprint_all(&format!("could not look into the kernel: {error}; this is what the record says\n"));
+            eprint_all(&format!("could not look into the kernel: {error}; this is what the book says\n"));
         }
     }
     print_all(&if json {
@@ -161,7 +170,7 @@ pub(crate) fn bans(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
 }
 
 pub(crate) fn actions(asked: &Asked<'_>, json: bool) -> anyhow::Result<Exit> {
-    let actions = reading(asked)?.actions(LISTED)?;
+    let actions = book_of(asked)?.actions(LISTED)?;
     print_all(&if json {
         toban_views::json::actions(&actions, asked.lang, &asked.zone)
     } else {
@@ -213,9 +222,9 @@ pub(crate) fn fix(asked: &Asked<'_>, fix: &cli::Fix) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let mut hands = Hands::take(asked)?;
-    let allowed = hands.record.allowed()?;
+    let allowed = hands.book.allowed()?;
     let protected = plans::protected(&judged.situation, asked.config, &allowed);
-    let incident = hands.record.open_incident_now()?.map(|i| i.id);
+    let incident = reading(asked)?.open_incident_now()?.map(|i| i.id);
     let record = hands.engine.carry_out(clock::now(), &plan, &protected, Actor::Person, incident)?;
     let within = record.plan.steps.iter().find_map(|step| match step {
         Action::AcceptOnlyFrom { confirm_within_s, .. } => Some(Duration::from_secs(*confirm_within_s)),

@@ -16,6 +16,7 @@ mod out;
 mod outage;
 mod plans;
 mod recorder;
+mod rights;
 mod run;
 mod scan;
 mod top;
@@ -54,8 +55,10 @@ fn answer(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Run(run) => {
             let mode = run.mode.unwrap_or(config.agent.mode);
-            let settings = Settings { mode, state: state.clone(), zone, lang, config: config.clone() };
-            run::run(settings).map(|()| Exit::Ok)
+            let for_actor = run.watch;
+            let settings =
+                Settings { mode, state: state.clone(), zone, lang, config: config.clone(), for_actor };
+            run::run(settings)
         }
         Command::Why(why) => why::why(&asked, why),
         Command::Status(json) => Ok(why::status(&asked, json.json)),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use toban_collect::{Root, closer};
-use toban_model::{Action, Ban, Finding, Plan, Prefix, Protected, ServiceKind, Situation, Time};
+use toban_model::{Action, Ban, Finding, Host, Plan, Prefix, Protected, ServiceKind, Situation, Time};
 
 use crate::config::{BanPorts, Config};
 
@@ -19,7 +19,6 @@ const USUAL_PEERS_MAX: usize = 50_000;
 
 /// What the safety rules guard, gathered anew for each plan.
 pub(crate) fn protected(situation: &Situation, config: &Config, allowed: &[Prefix]) -> Protected {
-    let host = &situation.host;
     let mut usual: HashMap<IpAddr, u32> = HashMap::new();
     for (origin, requests) in situation.traffic.iter().flat_map(|t| &t.usual.origins) {
         *usual.entry(origin.addr()).or_insert(0) += requests;
@@ -27,28 +26,24 @@ pub(crate) fn protected(situation: &Situation, config: &Config, allowed: &[Prefi
     let mut usual_peers: Vec<(IpAddr, u32)> = usual.into_iter().collect();
     usual_peers.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     usual_peers.truncate(USUAL_PEERS_MAX);
+    let learned = Protected { balancers: situation.balancers.clone(), usual_peers, ..Protected::default() };
+    guarded(learned, &situation.host, config, allowed)
+}
+
+/// With what the host itself and the user's settings say.
+pub(crate) fn guarded(mut known: Protected, host: &Host, config: &Config, allowed: &[Prefix]) -> Protected {
     let of_service = |service: &toban_model::Service| match service.kind {
         ServiceKind::Sshd => service.pids.clone(),
         _ => vec![service.master.pid],
     };
-    Protected {
-        own: host.own.clone(),
-        gateways: host.gateways.clone(),
-        resolvers: host.resolvers.clone(),
-        balancers: situation.balancers.clone(),
-        logins: host.logins.clone(),
-        allowlist: config
-            .allow
-            .prefixes
-            .iter()
-            .chain(allowed)
-            // A configured proxy is a balancer also before its first request.
-            .chain(&config.proxy.trusted)
-            .copied()
-            .collect(),
-        usual_peers,
-        processes: host.services.iter().flat_map(of_service).collect(),
-    }
+    known.own.extend(&host.own);
+    known.gateways.extend(&host.gateways);
+    known.resolvers.extend(&host.resolvers);
+    known.logins.extend(&host.logins);
+    // A configured proxy is a balancer also before its first request.
+    known.allowlist.extend(config.allow.prefixes.iter().chain(allowed).chain(&config.proxy.trusted));
+    known.processes.extend(host.services.iter().flat_map(of_service));
+    known
 }
 
 /// The user's length and ports in a plan's bans.

@@ -14,21 +14,20 @@ use toban_model::{
     Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Look, Mode, Sample, Situation,
     Text, Time, Verdict,
 };
-use toban_record::{Limits, Record};
+use toban_record::{Book, Limits, Record};
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
 
-use crate::actor::{ActorThread, Order, Report};
+use crate::actor::{self, Hands, Order, Report};
+use crate::cli::Exit;
 use crate::config::Config;
 use crate::flow::Flow;
 use crate::metrics::{self, Offered};
 use crate::out::{self, eprint_all, print_all};
 use crate::recorder::Recorder;
-use crate::{clock, outage, plans, why};
+use crate::{clock, outage, plans, rights, why};
 
 /// Below this a finding is told, and not acted on.
 const SURE_MIN: f64 = 0.8;
-/// Plans an hour; after that toban only tells.
-const PLANS_AN_HOUR: usize = 20;
 /// An open incident is written at least this often while it goes on.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 /// What is usual is kept this often; a restart reads what was sampled since.
@@ -54,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     pub(crate) zone: TimeZone,
     pub(crate) lang: Lang,
+    /// This is the child of an acting process.
+    pub(crate) for_actor: bool,
 }
 
 /// An action whose effect is being measured.
@@ -79,7 +80,8 @@ struct Agent {
     kept: Time,
     kept_usual: Time,
     kept_standing: Time,
-    actor: Option<ActorThread>,
+    book: Option<Book>,
+    hands: Option<Hands>,
     acting: bool,
     watched: Vec<Watched>,
     done: plans::Done,
@@ -88,13 +90,36 @@ struct Agent {
     before: BTreeMap<String, f64>,
 }
 
-/// Runs until SIGINT or SIGTERM.
-pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+/// Runs until SIGINT or SIGTERM: as the acting process with the watch as its child where there is something to act on,
+/// else as the watch alone.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<Exit> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).context("could not handle signals")?;
     }
-    let mut agent = Agent::start(settings)?;
+    if settings.for_actor {
+        return watch(settings, None, &stop);
+    }
+    // Bans that a former run left are kept in force in every mode; new ones are made in mode `act` alone.
+    let owes =
+        Book::open_to_read(&settings.state)?.is_some_and(|book| book.all_bans().is_ok_and(|b| !b.is_empty()));
+    if settings.mode != Mode::Act && !owes {
+        return watch(settings, None, &stop);
+    }
+    let book = Arc::new(Book::open(&settings.state).context("could not open the book of actions")?);
+    let engine = match actor::engine(&book) {
+        Ok(engine) => engine,
+        Err(error) => return watch(settings, Some(error.to_string()), &stop),
+    };
+    rights::act_only(&settings.state)?;
+    let terms = actor::Terms { mode: settings.mode, config: settings.config, state: settings.state };
+    actor::serve(terms, engine, book, &stop)
+}
+
+fn watch(settings: Settings, cannot_act: Option<String>, stop: &AtomicBool) -> anyhow::Result<Exit> {
+    let rights = rights::watch_only(&settings.state, settings.for_actor)?;
+    let hands = if settings.for_actor { Some(Hands::take()?) } else { None };
+    let mut agent = Agent::start(settings, hands, cannot_act, &rights)?;
     let interval = agent.settings.config.agent.interval;
     agent.tick();
     let mut looked = Instant::now();
@@ -109,6 +134,8 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
         }
         looked = Instant::now();
         agent.tick();
+        // Its parent starts it again, or whoever starts the parent.
+        anyhow::ensure!(!agent.hands.as_ref().is_some_and(Hands::are_gone), "the acting part is gone");
     }
     agent.say(&Text::fixed(
         "stopped; bans stay in force until their time",
@@ -119,14 +146,16 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     if let Err(error) = outage::stopped(&agent.record, clock::now()) {
         agent.warn(&format!("that it was stopped in order is not kept: {error}"));
     }
-    if let Some(actor) = agent.actor.take() {
-        actor.stop();
-    }
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 impl Agent {
-    fn start(settings: Settings) -> anyhow::Result<Agent> {
+    fn start(
+        settings: Settings,
+        hands: Option<Hands>,
+        cannot_act: Option<String>,
+        rights: &Text,
+    ) -> anyhow::Result<Agent> {
         // What is wrong with the configuration is said before anything is read.
         let offered = Offered::start(&settings.config.metrics)?;
         let record = Arc::new(Record::open(&settings.state).context("could not open the record")?);
@@ -139,6 +168,10 @@ impl Agent {
         // After the logs' past was read: what is locked in memory then is what it is in the long run.
         let limits = Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() };
         let recorder = Recorder::start(Root::host(), record.frames_dir(), limits)?;
+        let book = match hands {
+            Some(_) => Book::open_to_read(&settings.state).context("could not read the book of actions")?,
+            None => None,
+        };
         let incident = record.open_incident_now()?;
         let mut agent = Agent {
             course: incident.as_ref().map_or_else(Course::default, |_| Course::resumed(now)),
@@ -151,7 +184,8 @@ impl Agent {
             kept: Time::ZERO,
             kept_usual: now,
             kept_standing: now,
-            actor: None,
+            book,
+            hands,
             acting: false,
             watched: Vec::new(),
             done: plans::Done::default(),
@@ -167,34 +201,22 @@ impl Agent {
                 format!("記録が壊れていたため {aside} として残し、新しい記録を始めました"),
             ));
         }
-        agent.start_actor();
+        if let Some(error) = cannot_act {
+            agent.say(&Text::new(
+                format!("cannot act: {error}; observing only"),
+                format!("対処できません: {error}。監視のみを続けます"),
+            ));
+        }
+        agent.say(rights);
         agent.greet();
         agent.resume_watching(now);
         Ok(agent)
     }
 
-    /// Bans that a former run left are kept in force in every mode; new ones are made in mode `act` alone.
-    fn start_actor(&mut self) {
-        let owes = self.record.all_bans().is_ok_and(|bans| !bans.is_empty());
-        if self.settings.mode != Mode::Act && !owes {
-            return;
-        }
-        match ActorThread::start(&self.record, &self.settings.state) {
-            Ok(actor) => self.actor = Some(actor),
-            Err(error) => {
-                let error = error.to_string();
-                self.say(&Text::new(
-                    format!("cannot act: {error}; observing only"),
-                    format!("対処できません: {error}。監視のみを続けます"),
-                ));
-            }
-        }
-    }
-
     /// Actions that a former run had done and not yet judged.
     fn resume_watching(&mut self, now: Time) {
-        let done = self.record.actions_in_state(&[ActionState::Done]).unwrap_or_default();
-        for action in done.into_iter().filter(|a| now.since(a.changed) < verify::PATIENCE * 2) {
+        let done = self.book.as_ref().and_then(|book| book.actions_in_state(&[ActionState::Done]).ok());
+        for action in done.into_iter().flatten().filter(|a| now.since(a.changed) < verify::PATIENCE * 2) {
             let before = self.incident.iter().flat_map(|i| &i.findings).filter_map(|f| f.resource.as_ref());
             let before = before.map(|r| (r.name.clone(), r.used)).collect();
             self.watch_effect(&action, before);
@@ -335,7 +357,8 @@ impl Agent {
     }
 
     fn hear_actor(&mut self, now: Time) {
-        let reports: Vec<Report> = self.actor.iter().flat_map(|a| a.reports.try_iter()).collect();
+        let Some(hands) = &self.hands else { return };
+        let reports: Vec<Report> = hands.reports.try_iter().collect();
         for report in reports {
             match report {
                 Report::Acted(record) => {
@@ -349,8 +372,7 @@ impl Agent {
                         self.watch_effect(&record, before);
                     }
                 }
-                Report::Reconciled(done) => {
-                    let restored = done.restored.len();
+                Report::Reconciled { restored } => {
                     self.say(&Text::new(
                         format!("the firewall did not hold what it should; {restored} bans were put back"),
                         format!("ファイアウォールの内容が記録と異なっていたため、{restored} 件の遮断を復元しました"),
@@ -384,7 +406,7 @@ impl Agent {
     /// Compares what was predicted with what is, and has an action taken back that brought nothing.
     fn measure(&mut self, situation: &Situation) {
         let now = situation.at;
-        let Some(actor) = &self.actor else { return };
+        let Some(hands) = &self.hands else { return };
         self.watched.retain_mut(|watched| {
             let values = plans::measured(situation, &watched.steps);
             watched.measured.push(Measured { at: now, values: values.clone() });
@@ -392,7 +414,7 @@ impl Agent {
                 Outcome::Wait => true,
                 outcome => {
                     let measured = plans::of_predicted(&watched.expected.predicted, &values);
-                    drop(actor.orders.send(Order::Conclude { id: watched.id, outcome, measured }));
+                    drop(hands.orders.send(Order::Conclude { id: watched.id, outcome, measured }));
                     false
                 }
             }
@@ -410,20 +432,20 @@ impl Agent {
         else {
             return;
         };
-        let Some(actor) = &self.actor else { return };
-        let bans = self.record.bans(now).unwrap_or_default();
+        let (Some(hands), Some(book)) = (&self.hands, &self.book) else { return };
+        // Without the book it is not known what stands already.
+        let (Ok(bans), Ok(allowed)) = (book.bans(now), book.allowed()) else { return };
         let Some(plan) = plans::what_is_left(finding, &bans, &self.done, now) else { return };
         self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
-        if self.plans.len() >= PLANS_AN_HOUR {
+        if self.plans.len() >= actor::PLANS_AN_HOUR {
             return;
         }
-        let allowed = self.record.allowed().unwrap_or_default();
         let order = Order::CarryOut {
             plan: plans::with_settings(plan, &self.settings.config),
             protected: Box::new(plans::protected(situation, &self.settings.config, &allowed)),
             incident: self.incident.as_ref().map(|i: &Incident| -> IncidentId { i.id }),
         };
-        if actor.orders.send(order).is_ok() {
+        if hands.orders.send(order).is_ok() {
             self.acting = true;
             self.plans.push(now);
             self.before = plans::used(situation);
@@ -460,7 +482,7 @@ impl Agent {
         let state = self.settings.state.display();
         let (mode_en, mode_ja) = match self.settings.mode {
             // It was said above what is missing.
-            Mode::Act if self.actor.is_none() => {
+            Mode::Act if self.hands.is_none() => {
                 ("observing, since it cannot act", "対処できないため監視のみを行います")
             }
             Mode::Observe => ("observing: nothing will be changed", "監視のみ(何も変更しません)"),

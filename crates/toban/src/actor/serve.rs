@@ -1,0 +1,242 @@
+//! The acting process: starts the watch, takes its orders, keeps book and kernel the same, and outlives what befalls it.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal};
+use toban_collect::Root;
+use toban_model::{Actor, Mode, Plan, Protected, Time};
+use toban_record::Book;
+use toban_respond::Engine;
+
+use super::line::{self, Inbox};
+use super::{Order, Report, Turn};
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::out::eprint_all;
+use crate::{clock, plans};
+
+/// The kernel's sets are compared with the book this often: a foreign flush stands no longer than this.
+const RECONCILE_EVERY: Duration = Duration::from_secs(2);
+/// A signal, and the watch's end, are heard so soon.
+const HEARS_WITHIN: Duration = Duration::from_millis(250);
+/// A watch that is asked to end has this long; it writes what it knows.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// A watch that fell is started again after so long, each time twice as long, up to the second.
+const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// One that has held out so long had no trouble at its start.
+const HELD_OUT: Duration = Duration::from_secs(120);
+/// Plans an hour; after that toban only tells.
+pub(crate) const PLANS_AN_HOUR: usize = 20;
+/// A plan's cause and reason are toban's own words; the longest lists some prefixes.
+const WORDS_BYTES_MAX: usize = 4096;
+
+/// What an order has to keep to.
+pub(crate) struct Terms {
+    pub(crate) mode: Mode,
+    pub(crate) config: Config,
+    pub(crate) state: PathBuf,
+}
+
+/// Serves until it is asked to end, or the watch ended by its own decision.
+pub(crate) fn serve(
+    terms: Terms,
+    engine: Engine,
+    book: Arc<Book>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Exit> {
+    let mut acting = Acting { terms, engine, book, plans: Vec::new() };
+    let mut pause = PAUSE[0];
+    loop {
+        let (near, far) = UnixStream::pair().context("could not make a line to the watch")?;
+        let began = Instant::now();
+        let watch = start_watch(far)?;
+        let status = acting.attend(watch, &near, stop)?;
+        // What it decided to end with stands; what befell it (a signal, a panic) does not end the duty.
+        if stop.load(Ordering::Relaxed) || !fell(status) {
+            return Ok(match status.code() {
+                Some(0) => Exit::Ok,
+                Some(2) => Exit::Usage,
+                _ => Exit::CouldNot,
+            });
+        }
+        if began.elapsed() > HELD_OUT {
+            pause = PAUSE[0];
+        }
+        eprint_all(&format!("the watch ended with {status}; it is started again in {} s\n", pause.as_secs()));
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(HEARS_WITHIN.min(until.saturating_duration_since(Instant::now())));
+            acting.keep(&mut |_| {});
+        }
+        pause = (pause * 2).min(PAUSE[1]);
+    }
+}
+
+/// Rust ends with this when a thread that all waits for has panicked.
+const PANICKED: i32 = 101;
+
+fn fell(status: ExitStatus) -> bool {
+    status.signal().is_some() || status.code() == Some(PANICKED)
+}
+
+/// The same command again, told to watch alone, with its end of the line as its standard input.
+fn start_watch(line: UnixStream) -> anyhow::Result<Child> {
+    let mut arguments = std::env::args_os();
+    // By the kernel's own link: the program's file may have been replaced by an upgrade meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).arg(crate::cli::WATCH_ARGUMENT).stdin(Stdio::from(OwnedFd::from(line)));
+    command.spawn().context("could not start the watch")
+}
+
+struct Acting {
+    terms: Terms,
+    engine: Engine,
+    book: Arc<Book>,
+    /// When the plans of the last hour were taken.
+    plans: Vec<Time>,
+}
+
+impl Acting {
+    /// Serves one watch until it has ended.
+    fn attend(
+        &mut self,
+        mut watch: Child,
+        line: &UnixStream,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<ExitStatus> {
+        line.set_nonblocking(false)?;
+        line.set_read_timeout(Some(HEARS_WITHIN))?;
+        // What it does not take of what it is told within this, it does without.
+        line.set_write_timeout(Some(HEARS_WITHIN))?;
+        let mut inbox = Inbox::<Order>::new();
+        let (mut kept, mut asked, mut open) = (None::<Instant>, None::<Instant>, true);
+        loop {
+            if stop.load(Ordering::Relaxed) && asked.is_none() {
+                asked = Some(Instant::now());
+                signal(&watch, Signal::TERM);
+            }
+            if asked.is_some_and(|since| since.elapsed() > ENDS_WITHIN) {
+                signal(&watch, Signal::KILL);
+            }
+            let mut tell = |report| drop(line::send(line, &report));
+            if kept.is_none_or(|at| at.elapsed() >= RECONCILE_EVERY) {
+                self.keep(&mut tell);
+                kept = Some(Instant::now());
+            }
+            if open {
+                match inbox.fill(line) {
+                    Ok(more) => open = more,
+                    Err(error) => {
+                        eprint_all(&format!("the watch made itself not understood ({error}) and is ended\n"));
+                        signal(&watch, Signal::KILL);
+                        open = false;
+                    }
+                }
+                loop {
+                    match inbox.next() {
+                        Ok(Some(order)) => tell(self.carry_out(order)),
+                        Ok(None) => break,
+                        Err(error) => {
+                            eprint_all(&format!("the watch gave no order ({error}) and is ended\n"));
+                            signal(&watch, Signal::KILL);
+                            open = false;
+                            break;
+                        }
+                    }
+                }
+            } else {
+                std::thread::sleep(HEARS_WITHIN / 10);
+            }
+            if let Some(status) = watch.try_wait().context("could not wait for the watch")? {
+                return Ok(status);
+            }
+        }
+    }
+}
+
+impl Acting {
+    fn carry_out(&mut self, order: Order) -> Report {
+        let done = match Turn::take(&self.terms.state) {
+            Err(error) => Err(format!("{error:#}")),
+            Ok(_turn) => match order {
+                Order::CarryOut { plan, protected, incident } => self.may(&plan).and_then(|()| {
+                    let now = clock::now();
+                    self.plans.push(now);
+                    let protected = self.with_own_knowledge(*protected)?;
+                    self.engine
+                        .carry_out(now, &plan, &protected, Actor::Agent, incident)
+                        .map_err(|error| error.to_string())
+                }),
+                Order::Conclude { id, outcome, measured } => self
+                    .engine
+                    .conclude(clock::now(), id, outcome, &measured)
+                    .map_err(|error| error.to_string()),
+            },
+        };
+        match done {
+            Ok(record) => Report::Acted(Box::new(record)),
+            Err(error) => Report::Failed(error),
+        }
+    }
+
+    /// Whether the user lets the agent act at all, on this cause, and still this hour.
+    fn may(&mut self, plan: &Plan) -> Result<(), String> {
+        if self.terms.mode != Mode::Act {
+            return Err("not in mode act: nothing is done".to_owned());
+        }
+        let Plan { cause, reason, .. } = plan;
+        if !self.terms.config.agent.act_on.contains(cause) {
+            return Err("the configuration does not list this cause under act_on: nothing is done".to_owned());
+        }
+        if [&reason.en, &reason.ja].iter().any(|t| t.len() > WORDS_BYTES_MAX || t.contains(char::is_control))
+        {
+            return Err("a reason that toban does not write: nothing is done".to_owned());
+        }
+        let now = clock::now();
+        self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
+        if self.plans.len() >= PLANS_AN_HOUR {
+            return Err(format!("{PLANS_AN_HOUR} plans within an hour: nothing more is done for now"));
+        }
+        Ok(())
+    }
+
+    /// What the watch says must not be hit, and what this side sees itself: the host's own addresses, gateways and name
+    /// servers, who is logged in, the processes that others live by, and what the user allows.
+    fn with_own_knowledge(&self, told: Protected) -> Result<Protected, String> {
+        let allowed = self.book.allowed().map_err(|error| error.to_string())?;
+        let host = toban_collect::discover(&Root::host());
+        Ok(plans::guarded(told, &host, &self.terms.config, &allowed))
+    }
+
+    /// Ends what is over and puts back what is missing.
+    fn keep(&mut self, tell: &mut impl FnMut(Report)) {
+        let kept = Turn::take(&self.terms.state).map_err(|error| format!("{error:#}")).and_then(|_turn| {
+            let now: Time = clock::now();
+            let kept = self.engine.expire(now).and_then(|_| self.engine.reconcile(now));
+            kept.map_err(|error| error.to_string())
+        });
+        match kept {
+            Ok(reconciled) if reconciled.was_in_order() => {}
+            Ok(reconciled) => tell(Report::Reconciled { restored: reconciled.restored.len() }),
+            Err(error) => tell(Report::Failed(error)),
+        }
+    }
+}
+
+/// It is a child that was not waited for, so its number is still its own.
+fn signal(watch: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(watch.id()).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
