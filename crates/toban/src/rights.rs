@@ -17,7 +17,8 @@ use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use toban_model::Text;
-use toban_record::BOOK;
+use toban_record::{BOOK, Record};
+use toban_views::{Process, Role};
 
 /// Whom the watch becomes where there is such a user: `useradd --system toban`.
 const USER: &str = "toban";
@@ -95,13 +96,79 @@ const DENIED: &[i64] = &[
     libc::SYS_capset,
 ];
 
+/// Where the record keeps the agent's process numbers.
+const PROCESSES: &str = "agent.processes";
+
+/// Lets `toban status` find the agent's processes: this one, and the one that acts for it.
+pub(crate) fn note_processes(record: &Record, with_parent: bool) -> Result<(), toban_record::Error> {
+    let parent = rustix::process::getppid().filter(|_| with_parent);
+    let numbers =
+        [Some(rustix::process::getpid()), parent].map(|pid| pid.map(|pid| pid.as_raw_nonzero().get()));
+    let json = serde_json::to_vec(&numbers).unwrap_or_default();
+    record.put_state(PROCESSES, &json)
+}
+
+/// What each of the agent's processes holds, as the kernel says; none where no agent runs.
+pub(crate) fn held_by_agent(record: &Record) -> Vec<Process> {
+    let json = record.state(PROCESSES).ok().flatten().unwrap_or_default();
+    let numbers: [Option<i32>; 2] = serde_json::from_slice(&json).unwrap_or_default();
+    let roles = [Role::Watch, Role::Acting];
+    roles.into_iter().zip(numbers).filter_map(|(role, number)| process(role, number?)).collect()
+}
+
+fn process(role: Role, number: i32) -> Option<Process> {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()
+    };
+    // Another program has that number by now.
+    if !field("Name")?.starts_with(env!("CARGO_PKG_NAME")) {
+        return None;
+    }
+    let effective = u64::from_str_radix(field("CapEff")?, 16).ok()?;
+    let names = CapabilitySet::from_bits_truncate(effective).iter_names();
+    Some(Process {
+        role,
+        pid: number.unsigned_abs(),
+        uid: field("Uid")?.parse().ok()?,
+        capabilities: names.map(|(name, _)| format!("cap_{}", name.to_lowercase())).collect(),
+        no_new_privileges: field("NoNewPrivs") == Some("1"),
+        calls_filtered: field("Seccomp") == Some("2"),
+    })
+}
+
 /// Gives away what the watch does not need. Call it before the first thread is started: a thread has rights of its own.
 ///
 /// `with_parent`: it ends with the process that started it.
 pub(crate) fn watch_only(state: &Path, with_parent: bool) -> anyhow::Result<Text> {
-    rustix::thread::set_no_new_privs(true).context("could not give up new rights")?;
+    if with_parent {
+        // Started by the kernel's link to the program, it would be called after that.
+        rustix::thread::set_name(c"toban-watch").context("could not take a name")?;
+    }
     let root = rustix::process::geteuid().is_root();
     let user = if root { account(USER) } else { None };
+    give_away(state, root, user, with_parent)?;
+    Ok(match (root, user) {
+        (false, _) => Text::fixed(
+            "it runs without root's rights and sees what its user may see",
+            "root 権限なしで動いているため、このユーザーに見える範囲だけを監視します",
+        ),
+        (true, Some(_)) => Text::fixed(
+            "the watch runs as user toban and can change nothing outside its record",
+            "監視プロセスはユーザー toban で動き、記録以外は何も変更できません",
+        ),
+        (true, None) => Text::fixed(
+            "the watch gave its capabilities away and is still root towards files; with a user for it it would not be: \
+             useradd --system toban",
+            "監視プロセスはケーパビリティを手放していますが、ファイルに対しては root のままです。\
+             専用ユーザーを作ると分離されます: useradd --system toban",
+        ),
+    })
+}
+
+fn give_away(state: &Path, root: bool, user: Option<Account>, with_parent: bool) -> anyhow::Result<()> {
+    rustix::thread::set_no_new_privs(true).context("could not give up new rights")?;
     if root {
         // Made or handed over while that is still possible.
         prepare(state, user).with_context(|| format!("could not prepare {}", state.display()))?;
@@ -122,26 +189,13 @@ pub(crate) fn watch_only(state: &Path, with_parent: bool) -> anyhow::Result<Text
     .and_then(TryInto::try_into)
     .context("could not make the filter of calls")?;
     seccompiler::apply_filter(&filter).context("could not set the filter of calls")?;
-    Ok(match (root, user) {
-        (false, _) => Text::fixed(
-            "it runs without root's rights and sees what its user may see",
-            "root 権限なしで動いているため、このユーザーに見える範囲だけを監視します",
-        ),
-        (true, Some(_)) => Text::fixed(
-            "the watch runs as user toban and can change nothing outside its record",
-            "監視プロセスはユーザー toban で動き、記録以外は何も変更できません",
-        ),
-        (true, None) => Text::fixed(
-            "the watch gave its capabilities away and is still root towards files; with a user for it it would not be: \
-             useradd --system toban",
-            "監視プロセスはケーパビリティを手放していますが、ファイルに対しては root のままです。\
-             専用ユーザーを作ると分離されます: useradd --system toban",
-        ),
-    })
+    Ok(())
 }
 
 /// Gives away what the acting part does not need.
 pub(crate) fn act_only(state: &Path) -> anyhow::Result<()> {
+    // The last that is ended when memory is out: it is small, and without it nothing can be done about that.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
     if rustix::process::geteuid().is_root() {
         prepare(state, account(USER)).with_context(|| format!("could not prepare {}", state.display()))?;
         // What it starts needs the rest, so the bounding set stays.
@@ -230,4 +284,100 @@ fn hand_over(dir: &Path, except: &Path, (user, group): Account) -> io::Result<()
         lchown(&path, Some(user), Some(group))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::process::Command;
+
+    use rustix::process::Pid;
+    use toban_respond::Nftables;
+
+    use super::*;
+
+    /// In a thread of its own, since the rights are a thread's: it tries whatever would change something, and what it has
+    /// to be able to read.
+    #[test]
+    fn who_takes_the_watch_over_can_look_and_change_nothing() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: only root has rights to give away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let state = dir.path().join("state");
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "log").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        drop(toban_record::Record::open(&state).unwrap());
+        // The acting part has it open as long as there is a watch.
+        let kept = toban_record::Book::open(&state).unwrap();
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        let of_other = format!("/proc/{}", other.id());
+        let tried = std::thread::spawn(move || {
+            give_away(&state, true, Some((64_321, 64_321)), false).unwrap();
+            let book = state.join(BOOK).join("book.db");
+            let denied = |what: &str, done: io::Result<()>| {
+                let error = done.expect_err(what);
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{what}: {error}");
+            };
+            let writable = |path: &Path| OpenOptions::new().write(true).open(path).map(drop);
+            denied("another's file", writable(&secret));
+            denied("a new file elsewhere", fs::write(dir.path().join("new"), "x"));
+            denied("the system's settings", writable(Path::new("/etc/passwd")));
+            denied("the kernel's settings", writable(Path::new("/proc/sys/kernel/hostname")));
+            denied("the book", writable(&book));
+            denied("the book's removal", fs::remove_file(&book));
+            denied("another book", fs::rename(state.join(BOOK), state.join("old")));
+            denied("a log of the book's", fs::write(state.join(BOOK).join("book.db-wal"), "x"));
+            let another = Path::new(&of_other);
+            denied("another's memory", writable(&another.join("mem")));
+            denied("another's place in the queue of the dying", writable(&another.join("oom_score_adj")));
+            denied("a signal", rustix::process::kill_process(Pid::INIT, Signal::USR1).map_err(Into::into));
+            denied("a program", Command::new("true").status().map(drop));
+            denied("root", rustix::thread::set_thread_uid(rustix::process::Uid::ROOT).map_err(Into::into));
+            let all = CapabilitySets {
+                effective: CapabilitySet::all(),
+                permitted: CapabilitySet::all(),
+                inheritable: CapabilitySet::empty(),
+            };
+            denied("capabilities", rustix::thread::set_capabilities(None, all).map_err(Into::into));
+            assert!(matches!(Nftables::open(), Err(toban_respond::Error::NoRights { .. })));
+
+            assert_eq!(fs::read_to_string(&secret).unwrap(), "log");
+            let look = |name: &str| fs::read(another.join(name)).unwrap();
+            assert!(
+                !look("maps").is_empty() && !look("environ").is_empty(),
+                "where a server keeps its scoreboard"
+            );
+            assert!(fs::read_dir(another.join("fd")).unwrap().next().is_some(), "who holds which socket");
+            fs::File::open(another.join("mem")).unwrap();
+            assert!(toban_record::Book::open_to_read(&state).unwrap().is_some());
+            toban_record::Record::open(&state).unwrap().put_state("k", b"v").unwrap();
+        })
+        .join();
+        drop(kept);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        tried.unwrap();
+    }
+
+    #[test]
+    fn links_in_the_record_are_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: only root may hand files over");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (state, outside) = (dir.path().join("state"), dir.path().join("outside"));
+        fs::create_dir_all(&state).unwrap();
+        fs::write(&outside, "").unwrap();
+        std::os::unix::fs::symlink(&outside, state.join("frames")).unwrap();
+        fs::write(state.join("record.db"), "").unwrap();
+        prepare(&state, Some((64_321, 64_321))).unwrap();
+        let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
+        assert_eq!([owner(&outside), owner(&state.join("record.db")), owner(&state)], [0, 64_321, 0]);
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o1770);
+    }
 }

@@ -117,9 +117,9 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<Exit> {
 }
 
 fn watch(settings: Settings, cannot_act: Option<String>, stop: &AtomicBool) -> anyhow::Result<Exit> {
-    let rights = rights::watch_only(&settings.state, settings.for_actor)?;
+    let said_of_rights = rights::watch_only(&settings.state, settings.for_actor)?;
     let hands = if settings.for_actor { Some(Hands::take()?) } else { None };
-    let mut agent = Agent::start(settings, hands, cannot_act, &rights)?;
+    let mut agent = Agent::start(settings, hands, cannot_act, &said_of_rights)?;
     let interval = agent.settings.config.agent.interval;
     agent.tick();
     let mut looked = Instant::now();
@@ -154,7 +154,7 @@ impl Agent {
         settings: Settings,
         hands: Option<Hands>,
         cannot_act: Option<String>,
-        rights: &Text,
+        said_of_rights: &Text,
     ) -> anyhow::Result<Agent> {
         // What is wrong with the configuration is said before anything is read.
         let offered = Offered::start(&settings.config.metrics)?;
@@ -207,7 +207,10 @@ impl Agent {
                 format!("対処できません: {error}。監視のみを続けます"),
             ));
         }
-        agent.say(rights);
+        agent.say(said_of_rights);
+        if let Err(error) = rights::note_processes(&agent.record, agent.settings.for_actor) {
+            agent.warn(&format!("`toban status` will not know this agent: {error}"));
+        }
         agent.greet();
         agent.resume_watching(now);
         Ok(agent)

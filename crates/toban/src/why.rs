@@ -15,7 +15,7 @@ use crate::cli::{Colour, Exit, Why};
 use crate::config::Config;
 use crate::flow::Flow;
 use crate::out::{print_all, style};
-use crate::{clock, outage};
+use crate::{clock, outage, rights};
 
 /// The answer comes within ten seconds; so much of them may go into reading history.
 const HISTORY_FOR: Duration = Duration::from_secs(6);
@@ -267,7 +267,9 @@ fn show(asked: &Asked<'_>, why: &Why, judged: &Judged) {
 /// `toban status`.
 pub(crate) fn status(asked: &Asked<'_>, json: bool) -> Exit {
     let judged = now(asked, Root::host());
-    let answer = answer_of(&judged, false);
+    let record = Record::open_existing(asked.state).ok().flatten();
+    let agent = record.as_ref().map(rights::held_by_agent).unwrap_or_default();
+    let answer = Answer { agent: &agent, ..answer_of(&judged, false) };
     if json {
         print_all(&toban_views::json::status(&answer, asked.lang, &asked.zone));
     } else {

@@ -16,9 +16,8 @@ use toban_model::{
     VitalState,
 };
 
-use crate::Answer;
 use crate::format::rfc3339;
-use crate::words;
+use crate::{Answer, Process, words};
 pub use scan::scan;
 
 /// The version of every document here.
@@ -267,6 +266,7 @@ pub fn status(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         vitals: Vec<VitalJson<'a>>,
         symptoms: Vec<SymptomJson<'a>>,
         usual_s: Number,
+        agent: &'a [Process],
     }
     document(&Status {
         version: VERSION,
@@ -277,6 +277,7 @@ pub fn status(answer: &Answer<'_>, lang: Lang, tz: &TimeZone) -> String {
         vitals: answer.vitals.iter().map(|v| vital(v, tz)).collect(),
         symptoms: answer.symptoms.iter().map(|s| symptom(s, lang, tz)).collect(),
         usual_s: Number(answer.usual_seconds),
+        agent: answer.agent,
     })
 }
 

@@ -5,6 +5,7 @@
 //! are arguments; nothing is read from the environment and nothing is decided. Whatever a stranger wrote (a path, a
 //! method) is made harmless before it reaches a terminal.
 
+mod agent;
 mod format;
 pub mod json;
 mod layout;
@@ -18,6 +19,7 @@ mod fixtures;
 
 use toban_model::{Finding, Host, Situation, Symptom, Text, Time, Verdict, Vital};
 
+pub use agent::{Process, Role};
 pub use format::{bytes, count, duration, moment, rfc3339, value};
 pub use layout::Style;
 pub use words::{ports, step, vital_label};
@@ -47,6 +49,8 @@ pub struct Answer<'a> {
     pub notes: &'a [Text],
     /// Also say what was found on the host (`--explain`).
     pub explain: bool,
+    /// The agent's processes, for `toban status`.
+    pub agent: &'a [Process],
 }
 
 impl<'a> Answer<'a> {
@@ -64,6 +68,7 @@ impl<'a> Answer<'a> {
             history_from: None,
             notes: &[],
             explain: false,
+            agent: &[],
         }
     }
 

@@ -67,6 +67,7 @@ pub fn status(answer: &Answer<'_>, lang: Lang, tz: &TimeZone, style: Style) -> S
     let mut vitals: Vec<&Vital> = answer.vitals.iter().collect();
     vitals.sort_by(|a, b| by_strangeness(a, b));
     page.vitals(&mut out, answer.at, &vitals);
+    crate::agent::print(&mut out, answer.agent, lang, style);
     out
 }
 

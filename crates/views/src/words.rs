@@ -60,6 +60,11 @@ words! {
     KERNEL: "kernel log", "カーネルログ";
     ADDRESSES: "own addresses", "自身のアドレス";
     MACHINE: "machine", "マシン";
+    WATCHING: "agent, watching", "エージェント(監視)";
+    ACTING: "agent, acting", "エージェント(対処)";
+    NO_CAPABILITY: "no capability", "ケーパビリティなし";
+    NO_NEW_PRIVILEGES: "can gain no new right", "新しい権限を得られません";
+    CALLS_FILTERED: "system calls filtered", "システムコール制限あり";
     BLIND: "Could not look at", "確認できなかったもの";
     NO_SERVICE: "no service that listens was found", "待ち受けているサービスは見つかりませんでした";
     NO_HISTORY: "No log that tells of requests was read.", "リクエストを記録したログは読んでいません。";

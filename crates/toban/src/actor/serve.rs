@@ -240,3 +240,95 @@ fn signal(watch: &Child, signal: Signal) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use toban_model::{Action, ActionId, ActionState, Text};
+    use toban_respond::verify::Outcome;
+    use toban_respond::{Firewall, Gate, Held, MemoryLedger, Target, Wanted};
+
+    use super::*;
+
+    /// A kernel that nothing is let through to but what the test allows.
+    struct Kernel(Arc<AtomicBool>);
+
+    impl Firewall for Kernel {
+        fn put(&mut self, bans: &BTreeMap<Target, Duration>) -> toban_respond::Result<()> {
+            assert!(self.0.load(Ordering::Relaxed), "{bans:?}");
+            Ok(())
+        }
+        fn remove(&mut self, _: &[Target]) -> toban_respond::Result<()> {
+            Ok(())
+        }
+        fn put_gate(&mut self, gate: &Gate) -> toban_respond::Result<()> {
+            panic!("{gate:?}")
+        }
+        fn remove_gate(&mut self, _: toban_model::ActionId) -> toban_respond::Result<()> {
+            Ok(())
+        }
+        fn held(&mut self) -> toban_respond::Result<Option<Held>> {
+            Ok(None)
+        }
+        fn rebuild(&mut self, _: &Wanted) -> toban_respond::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn acting(mode: Mode, state: &std::path::Path) -> (Acting, Arc<AtomicBool>) {
+        let book = Arc::new(Book::open(state).unwrap());
+        let open = Arc::new(AtomicBool::new(false));
+        let engine = Engine::new(Box::new(MemoryLedger::default()), Box::new(Kernel(open.clone())));
+        let terms = Terms { mode, config: Config::default(), state: state.to_owned() };
+        (Acting { terms, engine, book, plans: Vec::new() }, open)
+    }
+
+    fn order(cause: &str, reason: &str, prefix: &str) -> Order {
+        let plan = Plan {
+            cause: cause.to_owned(),
+            reason: Text::new(reason, reason),
+            steps: vec![Action::Ban { prefixes: vec![prefix.parse().unwrap()], ports: vec![80], for_s: 600 }],
+            ..Plan::default()
+        };
+        // As one would say it who was talked into it: there is nobody to be spared.
+        Order::CarryOut { plan, protected: Box::default(), incident: None }
+    }
+
+    #[test]
+    fn what_the_user_did_not_allow_is_not_done_whoever_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut observing, _) = acting(Mode::Observe, dir.path());
+        let good = || order("http-flood", "a flood", "203.0.113.7/32");
+        assert!(matches!(observing.carry_out(good()), Report::Failed(why) if why.contains("mode act")));
+
+        let (mut acting, open) = acting(Mode::Act, dir.path());
+        for (order, word) in [
+            (order("certificate-expiry", "a flood", "203.0.113.7/32"), "act_on"),
+            (order("http-flood", "a\u{1b}[2Jflood", "203.0.113.7/32"), "reason"),
+            (order("http-flood", &"x".repeat(5000), "203.0.113.7/32"), "reason"),
+        ] {
+            assert!(matches!(acting.carry_out(order), Report::Failed(why) if why.contains(word)), "{word}");
+        }
+        // What this side knows by itself is spared though nobody told.
+        acting.book.allow(&"203.0.113.0/28".parse().unwrap(), clock::now()).unwrap();
+        for prefix in ["127.0.0.1/32", "0.0.0.0/0", "203.0.113.7/32", "10.0.0.0/8"] {
+            let refused = acting.carry_out(order("http-flood", "a flood", prefix));
+            assert!(
+                matches!(&refused, Report::Acted(record) if record.state == ActionState::Refused),
+                "{prefix}: {refused:?}"
+            );
+        }
+        let conclude =
+            Order::Conclude { id: ActionId(77), outcome: Outcome::Harmed, measured: BTreeMap::new() };
+        assert!(matches!(acting.carry_out(conclude), Report::Failed(_)));
+
+        open.store(true, Ordering::Relaxed);
+        let elsewhere = |n: u8| order("http-flood", "a flood", &format!("198.51.100.{n}/32"));
+        for n in 4..u8::try_from(PLANS_AN_HOUR).unwrap() {
+            let done = acting.carry_out(elsewhere(n));
+            assert!(matches!(&done, Report::Acted(record) if record.state == ActionState::Done), "{done:?}");
+        }
+        assert!(matches!(acting.carry_out(elsewhere(99)), Report::Failed(why) if why.contains("hour")));
+    }
+}
