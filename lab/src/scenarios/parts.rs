@@ -326,6 +326,8 @@ pub(super) fn base_setup() -> Vec<Vec<String>> {
         ),
         argv("install -d -m 755 /run/sshd /run/php /run/haproxy /var/spool/rsyslog"),
         argv("chown www-data:www-data /run/php"),
+        // As toban's package makes it: the agent's watch becomes this user.
+        shell("getent passwd toban >/dev/null || useradd --system toban"),
         // Stock machines have it since their installation; images of them often come without.
         argv("ssh-keygen -q -A"),
         argv("rm -f /var/www/html/index.html"),

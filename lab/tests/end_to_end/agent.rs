@@ -88,17 +88,25 @@ impl Agent {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    /// What it has cost until now.
+    /// What it has cost until now, with its watch.
     pub(crate) fn cost(&self, stage: &Stage) -> Cost {
-        let stat = stage.run(&["cat", &format!("/proc/{}/stat", self.pid)]).out;
-        let after = stat.rsplit_once(')').unwrap().1;
-        // utime and stime, in ticks of a hundredth of a second: fields 14 and 15 of proc_pid_stat(5).
-        let ticks: f64 = after.split_whitespace().skip(11).take(2).map(|f| f.parse::<f64>().unwrap()).sum();
-        let rollup = stage.run(&["cat", &format!("/proc/{}/smaps_rollup", self.pid)]).out;
-        let mib = |name: &str| {
-            let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-        };
-        Cost { cpu_s: ticks / 100.0, pss_mib: mib("Pss:"), rss_mib: mib("Rss:"), ran_s: now() - self.started }
+        let children = stage.run(&["cat", &format!("/proc/{0}/task/{0}/children", self.pid)]).out;
+        let pids: Vec<&str> = std::iter::once(self.pid.as_str()).chain(children.split_whitespace()).collect();
+        let mut cost = Cost { cpu_s: 0.0, pss_mib: 0.0, rss_mib: 0.0, ran_s: now() - self.started };
+        for pid in pids {
+            let stat = stage.run(&["cat", &format!("/proc/{pid}/stat")]).out;
+            let after = stat.rsplit_once(')').unwrap().1;
+            // utime and stime, in ticks of a hundredth of a second: fields 14 and 15 of proc_pid_stat(5).
+            let ticks = after.split_whitespace().skip(11).take(2).map(|f| f.parse::<f64>().unwrap());
+            cost.cpu_s += ticks.sum::<f64>() / 100.0;
+            let rollup = stage.run(&["cat", &format!("/proc/{pid}/smaps_rollup")]).out;
+            let mib = |name: &str| {
+                let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
+                line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+            };
+            cost.pss_mib += mib("Pss:");
+            cost.rss_mib += mib("Rss:");
+        }
+        cost
     }
 }
