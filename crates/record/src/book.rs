@@ -45,6 +45,16 @@ impl Book {
         self.database.set_aside.as_deref()
     }
 
+    /// A number that changes with every write to the book, by this or by another process.
+    pub fn version(&self) -> Result<u64, Error> {
+        let connection = self.database.lock();
+        // The first counts what others committed, the second what was changed here.
+        let others = connection.query_row("PRAGMA data_version", [], |row| row.get::<_, u32>(0));
+        let own = connection.query_row("SELECT total_changes()", [], |row| row.get::<_, i64>(0));
+        let both = others.and_then(|others| Ok((others, own?))).map_err(|e| self.database.fail(e))?;
+        Ok(u64::from(both.0) << 40 | (both.1.unsigned_abs() & ((1 << 40) - 1)))
+    }
+
     // ---- the audit trail
 
     /// Writes an action down before it is done; it is on the disk when this returns.

@@ -190,8 +190,11 @@ fn who_may_only_look_sees_what_is_written_meanwhile() {
     let book = Book::open(dir.path()).unwrap();
     let looking = Book::open_to_read(dir.path()).unwrap().unwrap();
     let first = ban("192.0.2.7/32", &[80], 9);
+    let before = [book.version().unwrap(), looking.version().unwrap()];
+    assert_eq!([book.version().unwrap(), looking.version().unwrap()], before);
     book.put_bans(std::slice::from_ref(&first)).unwrap();
     assert_eq!(looking.all_bans().unwrap(), std::slice::from_ref(&first));
+    assert!(book.version().unwrap() != before[0] && looking.version().unwrap() != before[1]);
     assert!(matches!(looking.put_bans(&[first]), Err(Error::NoRights { .. })));
 }
 

@@ -27,7 +27,7 @@ use toban_model::{
 };
 
 use crate::actions::{Room, form, gate};
-use crate::firewall::{Firewall, KernelBan, Target, Wanted};
+use crate::firewall::{Firewall, Held, KernelBan, Target, Wanted};
 use crate::ledger::{Ledger, Progress, StepProgress};
 use crate::verify::Outcome;
 use crate::{Error, Result, safety};
@@ -36,10 +36,26 @@ use crate::{Error, Result, safety};
 /// since a new time costs the element its counter.
 const DRIFT: Duration = Duration::from_secs(5);
 
+/// Book and kernel are compared in full at least this often, though neither seems to have changed.
+const COMPARE_EVERY: Duration = Duration::from_secs(300);
+/// More bans than this are looked up one by one instead of being listed: a list of a large set costs by its square.
+/// A ban that is in the kernel and not in the book is not noticed then; it ends by itself.
+const LISTED_MAX: usize = 16_384;
+
 /// Carries plans out. One engine at a time uses a ledger and a network namespace.
 pub struct Engine {
     ledger: Box<dyn Ledger>,
     firewall: Box<dyn Firewall>,
+    same: Option<Same>,
+}
+
+/// When book and kernel were the same, and by what it is known that they still are.
+struct Same {
+    at: Time,
+    book: u64,
+    kernel: u32,
+    /// The next ban or gate ends.
+    ends: Time,
 }
 
 /// What a comparison of book and kernel found and put right.
@@ -67,7 +83,7 @@ impl Reconciled {
 impl Engine {
     /// Call [`Engine::reconcile`] before anything else.
     pub fn new(ledger: Box<dyn Ledger>, firewall: Box<dyn Firewall>) -> Engine {
-        Engine { ledger, firewall }
+        Engine { ledger, firewall, same: None }
     }
 
     /// Checks a plan against the safety rules and carries it out. The record that comes back says how far it came;
@@ -284,6 +300,12 @@ impl Engine {
     /// Ends what is over: the kernel has dropped the bans by itself already, the book follows. Gates that nobody
     /// confirmed are undone. Returns the actions that changed.
     pub fn expire(&mut self, now: Time) -> Result<Vec<ActionRecord>> {
+        if let Some(same) = &self.same
+            && now < same.ends
+            && self.ledger.version()? == Some(same.book)
+        {
+            return Ok(Vec::new());
+        }
         let (over, left): (Vec<Ban>, Vec<Ban>) =
             self.ledger.bans()?.into_iter().partition(|ban| ban.until <= now);
         let mut changed = Vec::new();
@@ -329,6 +351,35 @@ impl Engine {
     /// Compares book and kernel and makes the kernel what the book says: at start, after a foreign flush, and now
     /// and then. Bans that are missing get their remaining time; nothing is ever in there twice.
     pub fn reconcile(&mut self, now: Time) -> Result<Reconciled> {
+        if self.is_still_same(now)? {
+            return Ok(Reconciled::default());
+        }
+        self.same = None;
+        let report = self.compare(now)?;
+        self.same = self.now_same(now)?;
+        Ok(report)
+    }
+
+    fn is_still_same(&mut self, now: Time) -> Result<bool> {
+        let Some(same) = &self.same else { return Ok(false) };
+        Ok(now < same.ends
+            && now.since(same.at) < COMPARE_EVERY
+            && self.ledger.version()? == Some(same.book)
+            && self.firewall.generation()? == Some(same.kernel))
+    }
+
+    fn now_same(&mut self, now: Time) -> Result<Option<Same>> {
+        let (Some(book), Some(kernel)) = (self.ledger.version()?, self.firewall.generation()?) else {
+            return Ok(None);
+        };
+        let wanted = standing(self.ledger.as_ref(), now)?;
+        let gates = wanted.gates.iter().filter_map(|gate| gate.lapses_in);
+        let ends =
+            wanted.bans.values().copied().chain(gates).min().map_or(now + COMPARE_EVERY, |left| now + left);
+        Ok(Some(Same { at: now, book, kernel, ends }))
+    }
+
+    fn compare(&mut self, now: Time) -> Result<Reconciled> {
         let mut report = Reconciled::default();
         let open = self.ledger.open_actions()?;
         let standing_ids: BTreeSet<ActionId> = open.iter().map(|record| record.id).collect();
@@ -341,7 +392,7 @@ impl Engine {
 
         let wanted = standing(self.ledger.as_ref(), now)?;
         let nothing = wanted == Wanted::default();
-        match self.firewall.held() {
+        match held_for(self.firewall.as_mut(), &wanted) {
             Ok(None) if nothing => {}
             Ok(None) => {
                 report.rebuilt = Some("there was no table toban".to_owned());
@@ -436,7 +487,10 @@ impl Engine {
 
     /// What the kernel holds, not what the book wishes.
     pub fn bans_in_kernel(&mut self) -> Result<Vec<KernelBan>> {
-        Ok(self.firewall.held()?.map(|held| held.bans.into_values().collect()).unwrap_or_default())
+        // What has ended in the book by now may stand in the kernel for a moment longer.
+        let wanted = Wanted { bans: wanted_bans(&self.ledger.bans()?, Time::ZERO), gates: vec![] };
+        let held = held_for(self.firewall.as_mut(), &wanted)?;
+        Ok(held.map(|held| held.bans.into_values().collect()).unwrap_or_default())
     }
 
     /// The book's bans.
@@ -485,6 +539,21 @@ fn standing(ledger: &dyn Ledger, now: Time) -> Result<Wanted> {
         .flat_map(|record| record.plan.steps.iter().filter_map(|step| gate(record, step, now)))
         .collect();
     Ok(Wanted { bans: wanted_bans(&bans, now), gates })
+}
+
+/// What the kernel holds of what is wanted, and (as long as that can be listed) beside it.
+fn held_for(firewall: &mut dyn Firewall, wanted: &Wanted) -> Result<Option<Held>> {
+    if wanted.bans.len() > LISTED_MAX {
+        return firewall.held_of(&wanted.bans.keys().collect::<Vec<_>>());
+    }
+    let Some(mut held) = firewall.held()? else { return Ok(None) };
+    let unseen: Vec<&Target> = wanted.bans.keys().filter(|target| !held.bans.contains_key(target)).collect();
+    if !unseen.is_empty()
+        && let Some(found) = firewall.held_of(&unseen)?
+    {
+        held.bans.extend(found.bans);
+    }
+    Ok(Some(held))
 }
 
 /// Makes the kernel's table anew from the book.

@@ -104,7 +104,13 @@ pub trait Firewall: Send {
     /// Takes a gate out; one that is not there is no error.
     fn remove_gate(&mut self, action: ActionId) -> Result<()>;
     /// Everything that is held. `Ok(None)` if there is no table at all, [`crate::Error::Gone`] if it is not whole.
+    /// In a set of many thousands that just grew, some may not be listed: ask for these by name before calling them gone.
     fn held(&mut self) -> Result<Option<Held>>;
+    /// As [`Firewall::held`], of these bans alone: each is looked up.
+    fn held_of(&mut self, targets: &[&Target]) -> Result<Option<Held>>;
+    /// A number that changes with every change of anybody to the packet filter; `None` where there is none. Bans that end
+    /// by themselves do not change it.
+    fn generation(&mut self) -> Result<Option<u32>>;
     /// Replaces everything by what is wanted, in one step as far as the kernel can, then looks.
     /// With nothing wanted, nothing is left behind.
     fn rebuild(&mut self, wanted: &Wanted) -> Result<()>;

@@ -59,6 +59,10 @@ pub struct Progress {
 /// Every method that writes returns only when what it wrote survives power loss (SQLite: `synchronous = FULL`).
 /// One engine at a time uses a ledger.
 pub trait Ledger: Send {
+    /// A number that changes whenever anybody writes to the book; `None` where that is not known.
+    fn version(&self) -> Result<Option<u64>, LedgerError> {
+        Ok(None)
+    }
     /// Writes a record before anything is done and gives it its number; `record.id` is ignored.
     fn intend(&mut self, record: &ActionRecord) -> Result<ActionId, LedgerError>;
     /// Replaces the record of that number.

@@ -81,6 +81,12 @@ impl Firewall for Kernel {
     fn held(&mut self) -> Result<Option<Held>> {
         Ok(self.held.lock().unwrap().clone())
     }
+    fn held_of(&mut self, _: &[&Target]) -> Result<Option<Held>> {
+        self.held()
+    }
+    fn generation(&mut self) -> Result<Option<u32>> {
+        Ok(None)
+    }
     fn rebuild(&mut self, wanted: &Wanted) -> Result<()> {
         self.change(|held| {
             *held = Held {

@@ -460,3 +460,34 @@ fn many_bans_are_loaded_at_once_and_one_more_is_quick() {
     whole.sort();
     eprintln!("a plan, checked, in the kernel and seen: median {:?}, p99 {:?}", whole[100], whole[198]);
 }
+
+/// A crowd of bans goes into sets without counters, one by one into sets with; whichever it is, it is one ban.
+#[test]
+fn a_ban_is_one_whether_it_came_alone_or_in_a_crowd() {
+    if !enter("a_ban_is_one_whether_it_came_alone_or_in_a_crowd") {
+        return;
+    }
+    let mut nft = Nftables::open().unwrap();
+    let host = |n: u32| Target::new(Prefix::from(IpAddr::from((0x0b00_0000 + n).to_be_bytes())), &[80]);
+    let hour = Duration::from_secs(3600);
+    let alone = BTreeMap::from([(host(1 << 20), hour)]);
+    nft.put(&alone).unwrap();
+    let crowd: BTreeMap<Target, Duration> = (0..5_000).map(|n| (host(n), hour)).collect();
+    nft.put(&crowd).unwrap();
+    let look = |nft: &mut Nftables, n: u32| {
+        let target = host(n);
+        nft.held_of(&[&target]).unwrap().unwrap().bans.remove(&target)
+    };
+    assert!(look(&mut nft, 1 << 20).unwrap().packets.is_some());
+    assert_eq!(look(&mut nft, 7).unwrap().packets, None);
+    // A new time for one of the crowd does not make two of it.
+    let before = nft.generation().unwrap();
+    nft.put(&BTreeMap::from([(host(7), hour * 2)])).unwrap();
+    assert_ne!(nft.generation().unwrap(), before);
+    assert!(look(&mut nft, 7).unwrap().remaining.unwrap() > hour);
+    nft.remove(&[host(7), host(1 << 20)]).unwrap();
+    assert_eq!((look(&mut nft, 7), look(&mut nft, 1 << 20)), (None, None));
+    assert_eq!(nft.held_of(&crowd.keys().collect::<Vec<_>>()).unwrap().unwrap().bans.len(), 4_999);
+    let unchanged = nft.generation().unwrap();
+    assert_eq!(nft.generation().unwrap(), unchanged);
+}

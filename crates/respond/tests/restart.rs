@@ -35,6 +35,12 @@ impl Firewall for NoFirewall {
     fn held(&mut self) -> Result<Option<Held>> {
         Ok(None)
     }
+    fn held_of(&mut self, _: &[&Target]) -> Result<Option<Held>> {
+        self.held()
+    }
+    fn generation(&mut self) -> Result<Option<u32>> {
+        Ok(None)
+    }
     fn rebuild(&mut self, _: &Wanted) -> Result<()> {
         Ok(())
     }

@@ -14,6 +14,10 @@ fn failed(error: impl std::fmt::Display) -> LedgerError {
 }
 
 impl Ledger for Kept {
+    fn version(&self) -> Result<Option<u64>, LedgerError> {
+        self.0.version().map(Some).map_err(failed)
+    }
+
     fn intend(&mut self, record: &ActionRecord) -> Result<ActionId, LedgerError> {
         let intended =
             self.0.intend_action(record.at, record.incident, record.by, &record.plan).map_err(failed)?.id;

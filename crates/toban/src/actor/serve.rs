@@ -271,6 +271,12 @@ mod tests {
         fn held(&mut self) -> toban_respond::Result<Option<Held>> {
             Ok(None)
         }
+        fn held_of(&mut self, _: &[&Target]) -> toban_respond::Result<Option<Held>> {
+            self.held()
+        }
+        fn generation(&mut self) -> toban_respond::Result<Option<u32>> {
+            Ok(None)
+        }
         fn rebuild(&mut self, _: &Wanted) -> toban_respond::Result<()> {
             Ok(())
         }
