@@ -95,7 +95,8 @@ pub struct Held {
 /// engine decides. [`crate::Error::Gone`] means that somebody took the table apart and [`Firewall::rebuild`] is due.
 pub trait Firewall: Send {
     /// Puts these in for so long (a target that is there gets the new time, shorter or longer), then looks
-    /// whether each of them is there and whether the rules that make them effective are.
+    /// whether each of them is there and whether the rules that make them effective are. Of thousands at a time some are
+    /// looked at; the others are when the engine compares.
     fn put(&mut self, bans: &BTreeMap<Target, Duration>) -> Result<()>;
     /// Takes these out; one that is not there is no error.
     fn remove(&mut self, targets: &[Target]) -> Result<()>;

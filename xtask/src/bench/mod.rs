@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks")]
 
 mod accuracy;
+mod bans;
 mod crowdsec;
 mod files;
 mod generate;
@@ -65,6 +66,13 @@ enum What {
   cargo xtask bench files
   cargo xtask bench files --lines 20000 --dir /tmp/logs --distinct")]
     Files(FilesArgs),
+    /// Put many bans into the kernel, beside nft and ipset
+    ///
+    /// Needs root. Every program runs in a network namespace of its own, so nobody is banned.
+    #[command(after_help = "Examples:
+  cargo xtask bench bans
+  cargo xtask bench bans --hosts 100000 --networks 10000 --rounds 1")]
+    Bans(bans::BansArgs),
 }
 
 #[derive(clap::Args)]
@@ -117,6 +125,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         What::Files(args) => make(&args).map(|()| ExitCode::SUCCESS),
         What::Log(args) => log(&args),
+        What::Bans(args) => bans::run(&args),
     }
 }
 

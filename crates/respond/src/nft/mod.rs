@@ -23,6 +23,10 @@
 //! with timeouts, ends that outlive their starts) cannot occur. The price is one masked lookup a packet for each
 //! length in use, and those are few: /32, /24, /64, /128.
 //!
+//! **Counters where they are read.** Each element of `ban…` counts what it dropped; thousands that come at one time go
+//! into `crowd…` sets, whose elements do not: a counter takes the kernel longer than the element (1 M: 1.6 s without,
+//! 4.3–6.8 s with). Their rules count for all.
+//!
 //! **Timeouts are the kernel's.** A ban ends on time though toban be dead.
 //!
 //! Layout: `linux/netfilter/nf_tables.h`, `linux/netfilter/nfnetlink.h`.
