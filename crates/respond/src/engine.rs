@@ -29,8 +29,9 @@ use toban_model::{
 use crate::actions::{Room, form, gate};
 use crate::firewall::{Firewall, Held, KernelBan, Target, Wanted};
 use crate::ledger::{Ledger, Progress, StepProgress};
+use crate::safety::{self, Refusal};
 use crate::verify::Outcome;
-use crate::{Error, Result, safety};
+use crate::{Error, Result};
 
 /// The kernel counts in jiffies, the book in wall-clock time, and a clock may be set: a difference below this is left,
 /// since a new time costs the element its counter.
@@ -96,6 +97,29 @@ impl Engine {
         by: Actor,
         incident: Option<IncidentId>,
     ) -> Result<ActionRecord> {
+        let checked = safety::check(plan, protected, by).map(|safe| (safe, Vec::new()));
+        self.carry_out_checked(now, plan, checked, by, incident)
+    }
+
+    /// As [`Engine::carry_out`], for a person who insists: the rules that were overridden stand in the record's notes.
+    pub fn carry_out_forced(
+        &mut self,
+        now: Time,
+        plan: &Plan,
+        protected: &Protected,
+        incident: Option<IncidentId>,
+    ) -> Result<ActionRecord> {
+        self.carry_out_checked(now, plan, safety::check_forced(plan, protected), Actor::Person, incident)
+    }
+
+    fn carry_out_checked(
+        &mut self,
+        now: Time,
+        plan: &Plan,
+        checked: Result<(Plan, Vec<Refusal>), Vec<Refusal>>,
+        by: Actor,
+        incident: Option<IncidentId>,
+    ) -> Result<ActionRecord> {
         let mut record = ActionRecord {
             id: ActionId(0),
             at: now,
@@ -107,12 +131,16 @@ impl Engine {
             notes: vec![],
             changed: now,
         };
-        match safety::check(plan, protected, by) {
-            Ok(safe) => record.plan = safe,
+        let in_words = |refusal: &Refusal| format!("{}: {}", refusal.rule, refusal.text.en);
+        match checked {
+            Ok((safe, overridden)) => {
+                record.plan = safe;
+                record.notes =
+                    overridden.iter().map(|refusal| format!("forced past {}", in_words(refusal))).collect();
+            }
             Err(refusals) => {
                 record.state = ActionState::Refused;
-                record.notes =
-                    refusals.iter().map(|refusal| format!("{}: {}", refusal.rule, refusal.text.en)).collect();
+                record.notes = refusals.iter().map(in_words).collect();
                 record.id = self.ledger.intend(&record)?;
                 return Ok(record);
             }

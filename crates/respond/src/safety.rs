@@ -4,8 +4,8 @@
 //! diagnosis, and its other prefixes are no better founded. What can be made safe without changing what the plan
 //! says (one form of an address, doubles, limits of time) is made safe instead of refused.
 //!
-//! There is no override yet, for persons neither; a forced check will be a second function, so that no caller gets
-//! it by accident.
+//! A person may override some of them ([`check_forced`], a second function, so that no caller gets it by accident): those
+//! that guard against a wrong guess of toban's, not those without which a plan makes no sense.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -67,6 +67,8 @@ pub struct Rule {
     pub id: &'static str,
     /// What it protects and why, for the manual.
     pub text: Text,
+    /// A person who knows better may ban all the same.
+    pub forcible: bool,
     look: fn(&Case<'_>, &mut dyn FnMut(String, Text)),
 }
 
@@ -95,6 +97,7 @@ pub static RULES: &[Rule] = &[
             "A plan has a few steps, each with at least one target, at most 16 ports and a bounded list of prefixes.",
             "計画の手順は少数で、各手順に対象が1つ以上あり、ポートは16個まで、プレフィックスの数にも上限があります。",
         ),
+        forcible: false,
         look: plan_form,
     },
     Rule {
@@ -103,6 +106,7 @@ pub static RULES: &[Rule] = &[
             "Loopback, link-local, unspecified, multicast and broadcast ranges are never banned, nor v4 addresses by way of v6.",
             "ループバック、リンクローカル、未指定、マルチキャスト、ブロードキャストの範囲は遮断しません。IPv6表記によるIPv4アドレス全体の遮断もしません。",
         ),
+        forcible: false,
         look: special_range,
     },
     Rule {
@@ -111,6 +115,7 @@ pub static RULES: &[Rule] = &[
             "A prefix wider than /16 (v4) or /32 (v6) is never banned by toban.",
             "/16(IPv4)または/32(IPv6)より広いプレフィックスは遮断しません。",
         ),
+        forcible: true,
         look: too_wide,
     },
     Rule {
@@ -119,6 +124,7 @@ pub static RULES: &[Rule] = &[
             "This host's own addresses are never banned.",
             "このホスト自身のアドレスは遮断しません。",
         ),
+        forcible: false,
         look: |case, refuse| {
             addresses(
                 case,
@@ -132,6 +138,7 @@ pub static RULES: &[Rule] = &[
     Rule {
         id: "gateway",
         text: Text::fixed("Gateways are never banned.", "ゲートウェイは遮断しません。"),
+        forcible: true,
         look: |case, refuse| addresses(case, &case.protected.gateways, refuse, "a gateway", "ゲートウェイ"),
     },
     Rule {
@@ -140,6 +147,7 @@ pub static RULES: &[Rule] = &[
             "Name servers that this host asks are never banned.",
             "このホストが使うネームサーバーは遮断しません。",
         ),
+        forcible: true,
         look: |case, refuse| {
             addresses(
                 case,
@@ -156,6 +164,7 @@ pub static RULES: &[Rule] = &[
             "Proxies in front of this host are never banned: everybody comes through them.",
             "このホストの手前にあるプロキシは遮断しません。すべての利用者がそこを通ります。",
         ),
+        forcible: true,
         look: |case, refuse| {
             addresses(
                 case,
@@ -172,6 +181,7 @@ pub static RULES: &[Rule] = &[
             "Where somebody is logged in from is never banned.",
             "現在ログイン中の接続元は遮断しません。",
         ),
+        forcible: true,
         look: |case, refuse| {
             addresses(
                 case,
@@ -185,6 +195,7 @@ pub static RULES: &[Rule] = &[
     Rule {
         id: "allowlist",
         text: Text::fixed("What the user allows is never banned.", "許可リストにあるものは遮断しません。"),
+        forcible: true,
         look: allowlist,
     },
     Rule {
@@ -193,6 +204,7 @@ pub static RULES: &[Rule] = &[
             "A prefix that carried more than 0.1 % of the usual requests, or a heavy usual peer, is never banned; a gate never shuts such out.",
             "通常時のリクエストの0.1 %以上を占めたプレフィックスや、通常時の主要な接続元は遮断しません。接続元の限定でも締め出しません。",
         ),
+        forcible: true,
         look: usual_traffic,
     },
     Rule {
@@ -201,6 +213,7 @@ pub static RULES: &[Rule] = &[
             "The agent keeps networks wider than /24 (v4) or /48 (v6) off named ports only, and never off port 22; it never gates port 22.",
             "エージェントは、/24(IPv4)または/48(IPv6)より広い範囲については、ポートを指定した場合だけ遮断し、22番ポートは遮断しません。22番ポートの接続元も限定しません。",
         ),
+        forcible: false,
         look: admin_port,
     },
     Rule {
@@ -209,6 +222,7 @@ pub static RULES: &[Rule] = &[
             "Process 1, the kernel's own, toban and those it was started by, SSH servers are never stopped; a service's first process never alone; and a process only under its start time.",
             "プロセス1、カーネルのプロセス、toban自身とその起動元、SSHサーバーは停止しません。サービスの最初のプロセスは単独では停止しません。プロセスの停止は、起動時刻が一致する場合に限ります。",
         ),
+        forcible: false,
         look: process,
     },
 ];
@@ -219,6 +233,20 @@ pub static RULES: &[Rule] = &[
 /// those inside another one left out, ports sorted, times within their limits, and the host's own, its logins',
 /// balancers' and allowlist's addresses among those that a gate lets in.
 pub fn check(plan: &Plan, protected: &Protected, by: Actor) -> Result<Plan, Vec<Refusal>> {
+    let (safe, refusals) = judge(plan, protected, by);
+    if refusals.is_empty() { Ok(safe) } else { Err(refusals) }
+}
+
+/// As [`check`], for a person who insists: with the plan come the refusals that were overridden. Those of rules that cannot
+/// be ([`Rule::forcible`]) stay refusals.
+pub fn check_forced(plan: &Plan, protected: &Protected) -> Result<(Plan, Vec<Refusal>), Vec<Refusal>> {
+    let (safe, refusals) = judge(plan, protected, Actor::Person);
+    let forcible = |refusal: &Refusal| RULES.iter().any(|rule| rule.id == refusal.rule && rule.forcible);
+    let (overridden, stands): (Vec<Refusal>, Vec<Refusal>) = refusals.into_iter().partition(forcible);
+    if stands.is_empty() { Ok((safe, overridden)) } else { Err(stands) }
+}
+
+fn judge(plan: &Plan, protected: &Protected, by: Actor) -> (Plan, Vec<Refusal>) {
     let mut refusals = Vec::new();
     let mut safe = plan.clone();
     if plan.steps.is_empty() || plan.steps.len() > STEPS_MAX {
@@ -250,7 +278,7 @@ pub fn check(plan: &Plan, protected: &Protected, by: Actor) -> Result<Plan, Vec<
             });
         }
     }
-    if refusals.is_empty() { Ok(safe) } else { Err(refusals) }
+    (safe, refusals)
 }
 
 fn make_safe(step: &mut Action, protected: &Protected) {
@@ -687,6 +715,29 @@ mod tests {
         expect(&ban(&[], &[]), Actor::Agent, &["plan-form"]);
         expect(&ban(&["198.51.100.7/32"], &[0]), Actor::Agent, &["plan-form"]);
         expect(&Plan::default(), Actor::Agent, &["plan-form"]);
+    }
+
+    #[test]
+    fn who_insists_may_ban_what_toban_would_not_and_never_the_host_itself() {
+        for (prefix, rule) in [
+            ("203.0.113.4/31", "balancer"),
+            ("198.51.100.96/29", "login"),
+            ("203.0.113.130/32", "allowlist"),
+            ("192.0.2.254/32", "gateway"),
+            ("10.0.0.0/8", "too-wide"),
+        ] {
+            let (safe, overridden) = check_forced(&ban(&[prefix], &[80]), &protected()).unwrap();
+            assert_eq!(safe.steps.len(), 1);
+            assert_eq!(overridden.iter().map(|refusal| refusal.rule).collect::<Vec<_>>(), [rule], "{prefix}");
+        }
+        for (prefix, rule) in [
+            ("192.0.2.1/32", "own-address"),
+            ("127.0.0.0/8", "special-range"),
+            ("0.0.0.0/0", "special-range"),
+        ] {
+            let refusals = check_forced(&ban(&[prefix], &[80]), &protected()).unwrap_err();
+            assert!(refusals.iter().any(|refusal| refusal.rule == rule), "{prefix}: {refusals:?}");
+        }
     }
 
     #[test]

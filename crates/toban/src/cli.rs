@@ -183,7 +183,8 @@ pub(crate) enum Command {
     /// allowlist are refused.
     #[command(after_help = "Examples:
   toban ban 198.51.100.0/24
-  toban ban 198.51.100.7 --for 2h --ports 80,443 --reason 'CONNECT flood'")]
+  toban ban 198.51.100.7 --for 2h --ports 80,443 --reason 'CONNECT flood'
+  toban ban 203.0.113.5 --force --reason 'our old balancer, given back'")]
     Ban(Ban),
     /// Let an address or a prefix in again
     #[command(
@@ -415,8 +416,12 @@ pub(crate) struct Ban {
     #[arg(long, value_name = "80,443", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) ports: Vec<u16>,
     /// Why, for the audit trail
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", required_if_eq("force", "true"))]
     pub(crate) reason: Option<String>,
+    /// Also if a safety rule speaks against it; what it overrides is printed and kept, and --reason is needed. This host's
+    /// own addresses are never banned
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -84,7 +84,11 @@ pub(crate) fn ban(asked: &Asked<'_>, ban: &cli::Ban) -> anyhow::Result<Exit> {
         }],
         ..Plan::default()
     };
-    let record = hands.engine.carry_out(clock::now(), &plan, &protected, Actor::Person, None)?;
+    let (engine, present) = (&mut hands.engine, clock::now());
+    let record = match ban.force {
+        true => engine.carry_out_forced(present, &plan, &protected, None)?,
+        false => engine.carry_out(present, &plan, &protected, Actor::Person, None)?,
+    };
     Ok(shown(asked, &record))
 }
 

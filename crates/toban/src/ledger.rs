@@ -21,7 +21,7 @@ impl Ledger for Kept {
     fn intend(&mut self, record: &ActionRecord) -> Result<ActionId, LedgerError> {
         let intended =
             self.0.intend_action(record.at, record.incident, record.by, &record.plan).map_err(failed)?.id;
-        if record.state != ActionState::Intended {
+        if record.state != ActionState::Intended || !record.notes.is_empty() {
             self.0.update_action(&ActionRecord { id: intended, ..record.clone() }).map_err(failed)?;
         }
         Ok(intended)
