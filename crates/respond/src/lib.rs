@@ -8,6 +8,7 @@ mod command;
 mod engine;
 mod error;
 mod firewall;
+pub mod hook;
 mod ledger;
 mod netlink;
 mod nft;

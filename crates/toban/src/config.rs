@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) kernel: Kernel,
     pub(crate) record: Record,
     pub(crate) metrics: Metrics,
+    pub(crate) hooks: Hooks,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,29 @@ pub(crate) struct Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics { listen: None, public: false, push: None, push_every: Duration::from_secs(15) }
+    }
+}
+
+/// The user's own commands: a program by its whole path and its arguments, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hooks {
+    pub(crate) finding: Vec<String>,
+    pub(crate) action: Vec<String>,
+    pub(crate) recovery: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+impl Hooks {
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        [&self.finding, &self.action, &self.recovery].iter().any(|words| !words.is_empty())
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Hooks {
+        let none = Vec::new;
+        Hooks { finding: none(), action: none(), recovery: none(), timeout: Duration::from_secs(30) }
     }
 }
 
@@ -309,7 +333,35 @@ static SECTIONS: &[Section] = &[
             },
         ],
     },
+    Section {
+        name: "hooks",
+        keys: &[
+            Key { name: "finding", set: |c, v, _| program(v).map(|words| c.hooks.finding = words) },
+            Key { name: "action", set: |c, v, _| program(v).map(|words| c.hooks.action = words) },
+            Key { name: "recovery", set: |c, v, _| program(v).map(|words| c.hooks.recovery = words) },
+            Key { name: "timeout", set: |c, v, _| within(v, HOOK).map(|time| c.hooks.timeout = time) },
+        ],
+    },
 ];
+
+/// What takes longer than ten minutes is a service, not a hook.
+const HOOK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+/// A program by its whole path, and its arguments; no shell reads them.
+fn program(value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Vec<Wrong>> {
+    const WANTED: &str = "a list such as [\"/usr/local/bin/tell\", \"--urgent\"]";
+    let words = each(value, |word| match word.get_ref().as_str() {
+        Some(text) if !text.contains('\0') => Ok(text.to_owned()),
+        _ => Wrong::expected(word, "text in quotes"),
+    })?;
+    match words.first() {
+        Some(program) if !Path::new(program).is_absolute() => Wrong::one(
+            value,
+            format!("{}: the program needs its whole path; expected {WANTED}", quoted(program)),
+        ),
+        _ => Ok(words),
+    }
+}
 
 static MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("ask", Mode::Ask), ("act", Mode::Act)];
 
@@ -736,6 +788,14 @@ mod tests {
         assert_ne!(config.metrics.public, default.metrics.public);
         assert_ne!(config.metrics.push, default.metrics.push);
         assert_ne!(config.metrics.push_every, default.metrics.push_every);
+        for (set, unset) in [
+            (&config.hooks.finding, &default.hooks.finding),
+            (&config.hooks.action, &default.hooks.action),
+            (&config.hooks.recovery, &default.hooks.recovery),
+        ] {
+            assert_ne!(set, unset);
+        }
+        assert_ne!(config.hooks.timeout, default.hooks.timeout);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod flow;
 mod holdings;
+mod hooks;
 mod inspector;
 mod ledger;
 mod meter;

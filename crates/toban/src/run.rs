@@ -21,6 +21,7 @@ use crate::actor::{self, Hands, Order, Report};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::flow::Flow;
+use crate::hooks::Event;
 use crate::metrics::{self, Offered};
 use crate::out::{self, eprint_all, print_all};
 use crate::recorder::Recorder;
@@ -103,12 +104,16 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<Exit> {
     // Bans that a former run left are kept in force in every mode; new ones are made in mode `act` alone.
     let owes =
         Book::open_to_read(&settings.state)?.is_some_and(|book| book.all_bans().is_ok_and(|b| !b.is_empty()));
-    if settings.mode != Mode::Act && !owes {
+    let (acts, hooks) = (settings.mode == Mode::Act || owes, settings.config.hooks.any());
+    if !acts && !hooks {
         return watch(settings, None, &stop);
     }
     let book = Arc::new(Book::open(&settings.state).context("could not open the book of actions")?);
-    let engine = match actor::engine(&book) {
+    let engine = match acts.then(|| actor::engine(&book)).transpose() {
         Ok(engine) => engine,
+        Err(error) if hooks => {
+            return watch(settings, Some(format!("{error}; hooks are not run either")), &stop);
+        }
         Err(error) => return watch(settings, Some(error.to_string()), &stop),
     };
     rights::act_only(&settings.state)?;
@@ -278,6 +283,9 @@ impl Agent {
                 self.set_aside();
                 let mut answer = toban_views::Answer::new(situation, diagnosis.verdict, &diagnosis.findings);
                 answer.history_from = self.flow.history_from();
+                self.hook(Event::Finding, || {
+                    toban_views::json::why(&answer, self.settings.lang, &self.settings.zone)
+                });
                 print_all(&toban_views::text::why(
                     &answer,
                     self.settings.lang,
@@ -308,10 +316,15 @@ impl Agent {
                 }
             }
             Turn::Ends => {
-                if let Some(incident) = self.incident.take() {
+                if let Some(mut incident) = self.incident.take() {
                     if let Err(error) = self.record.end_incident(incident.id, now) {
                         self.warn(&format!("the incident's end is not recorded: {error}"));
                     }
+                    incident.ended = Some(now);
+                    let ended = std::slice::from_ref(&incident);
+                    self.hook(Event::Recovery, || {
+                        toban_views::json::incidents(ended, now, self.settings.lang, &self.settings.zone)
+                    });
                     self.set_aside();
                     let (id, cause) = (incident.id.0, incident.cause);
                     self.say(&Text::new(
@@ -370,6 +383,10 @@ impl Agent {
                     self.flow.watch.own_work(now);
                     self.flow.rediscover();
                     self.tell_action(&record);
+                    let actions = std::slice::from_ref(&*record);
+                    self.hook(Event::Action, || {
+                        toban_views::json::actions(actions, self.settings.lang, &self.settings.zone)
+                    });
                     if record.state == ActionState::Done {
                         let before = std::mem::take(&mut self.before);
                         self.watch_effect(&record, before);
@@ -381,6 +398,7 @@ impl Agent {
                         format!("ファイアウォールの内容が記録と異なっていたため、{restored} 件の遮断を復元しました"),
                     ));
                 }
+                Report::Hook(said) => self.warn(&said),
                 Report::Failed(error) => {
                     self.acting = false;
                     self.warn(&error);
@@ -452,6 +470,15 @@ impl Agent {
             self.acting = true;
             self.plans.push(now);
             self.before = plans::used(situation);
+        }
+    }
+
+    /// Has the user's command for an event run, if there is one.
+    fn hook(&self, event: Event, json: impl FnOnce() -> String) {
+        if let Some(hands) = &self.hands
+            && !event.command(&self.settings.config.hooks).is_empty()
+        {
+            drop(hands.orders.send(Order::Hook { event, json: json() }));
         }
     }
 

@@ -65,7 +65,11 @@ fn a_client_that_spins_is_named_with_its_script_and_stopped_by_the_agent() {
     say(answer["findings"][0]["summary"].as_str().unwrap());
 
     let config = stage.lab.path(stage.lab.web(), CONFIG).unwrap();
-    fs::write(config, "[agent]\nmode = \"act\"\nact_on = [\"runaway-process\"]\n").unwrap();
+    // The user's own commands keep what they are told.
+    let hook = |event: &str| format!("{event} = [\"/bin/sh\", \"-c\", \"cat >>/run/told-$TOBAN_EVENT\"]\n");
+    let hooks = ["finding", "action", "recovery"].map(hook).concat();
+    fs::write(config, format!("[agent]\nmode = \"act\"\nact_on = [\"runaway-process\"]\n[hooks]\n{hooks}"))
+        .unwrap();
     let agent = Agent::start(&stage, &["--config", CONFIG]);
     let until = now() + 60.0;
     while pids(&stage, &comm).contains(&pid) {
@@ -84,6 +88,12 @@ fn a_client_that_spins_is_named_with_its_script_and_stopped_by_the_agent() {
     assert_eq!(done[0]["steps"][0]["pid"], pid, "{:#}", done[0]);
     let incidents = stage.toban(&["incidents", "--json"]).json();
     assert_runaway(&stage, &incidents["incidents"][0]["findings"][0], pid);
+    let told = |event: &str| -> Vec<Value> {
+        let out = stage.run(&["cat", &format!("/run/told-{event}")]).out;
+        serde_json::Deserializer::from_str(&out).into_iter().map(Result::unwrap).collect()
+    };
+    assert_runaway(&stage, &told("finding")[0]["findings"][0], pid);
+    assert_eq!(told("action")[0]["actions"][0]["action"], "stop-process");
     // The script goes on, and so does everything else.
     assert!(!stage.run(&["pgrep", "-f", &stage.truth.where_["script"]]).out.is_empty());
     assert!(!pids(&stage, "apache2").is_empty());

@@ -21,6 +21,7 @@ use toban_record::{BOOK, Book};
 use toban_respond::verify::Outcome;
 use toban_respond::{Engine, Nftables};
 
+use crate::hooks::Event;
 use crate::ledger::Kept;
 
 pub(crate) use serve::{PLANS_AN_HOUR, Terms, serve};
@@ -33,6 +34,8 @@ pub(crate) enum Order {
     CarryOut { plan: Plan, protected: Box<Protected>, incident: Option<IncidentId> },
     /// Say what an action has brought, and take it back if that was nothing.
     Conclude { id: ActionId, outcome: Outcome, measured: BTreeMap<String, f64> },
+    /// Run the user's command for an event; its words are the user's, the JSON goes to its standard input.
+    Hook { event: Event, json: String },
 }
 
 /// What the watch is told.
@@ -42,6 +45,8 @@ pub(crate) enum Report {
     Acted(Box<ActionRecord>),
     /// The kernel did not hold what the book says, and does again; so many bans were put back.
     Reconciled { restored: usize },
+    /// What a hook said, or why it failed.
+    Hook(String),
     /// It could not be done.
     Failed(String),
 }

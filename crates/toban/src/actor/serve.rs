@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 use toban_collect::Root;
-use toban_model::{Actor, Mode, Plan, Protected, Time};
+use toban_model::{ActionRecord, Actor, IncidentId, Mode, Plan, Protected, Time};
 use toban_record::Book;
 use toban_respond::Engine;
 
@@ -20,6 +20,7 @@ use super::line::{self, Inbox};
 use super::{Order, Report, Turn};
 use crate::cli::Exit;
 use crate::config::Config;
+use crate::hooks::Hooks;
 use crate::out::eprint_all;
 use crate::{clock, plans};
 
@@ -48,11 +49,11 @@ pub(crate) struct Terms {
 /// Serves until it is asked to end, or the watch ended by its own decision.
 pub(crate) fn serve(
     terms: Terms,
-    engine: Engine,
+    engine: Option<Engine>,
     book: Arc<Book>,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Exit> {
-    let mut acting = Acting { terms, engine, book, plans: Vec::new() };
+    let mut acting = Acting { terms, engine, book, hooks: Hooks::new(), plans: Vec::new() };
     let mut pause = PAUSE[0];
     loop {
         let (near, far) = UnixStream::pair().context("could not make a line to the watch")?;
@@ -101,8 +102,10 @@ fn start_watch(line: UnixStream) -> anyhow::Result<Child> {
 
 struct Acting {
     terms: Terms,
-    engine: Engine,
+    /// None where there is nothing to act on: it runs hooks alone.
+    engine: Option<Engine>,
     book: Arc<Book>,
+    hooks: Hooks,
     /// When the plans of the last hour were taken.
     plans: Vec<Time>,
 }
@@ -134,6 +137,7 @@ impl Acting {
                 self.keep(&mut tell);
                 kept = Some(Instant::now());
             }
+            self.hooks.ended().into_iter().for_each(|said| tell(Report::Hook(said)));
             if open {
                 match inbox.fill(line) {
                     Ok(more) => open = more,
@@ -145,7 +149,7 @@ impl Acting {
                 }
                 loop {
                     match inbox.next() {
-                        Ok(Some(order)) => tell(self.carry_out(order)),
+                        Ok(Some(order)) => self.take_order(order).into_iter().for_each(&mut tell),
                         Ok(None) => break,
                         Err(error) => {
                             eprint_all(&format!("the watch gave no order ({error}) and is ended\n"));
@@ -166,28 +170,41 @@ impl Acting {
 }
 
 impl Acting {
-    fn carry_out(&mut self, order: Order) -> Report {
-        let done = match Turn::take(&self.terms.state) {
-            Err(error) => Err(format!("{error:#}")),
-            Ok(_turn) => match order {
-                Order::CarryOut { plan, protected, incident } => self.may(&plan).and_then(|()| {
-                    let now = clock::now();
-                    self.plans.push(now);
-                    let protected = self.with_own_knowledge(*protected)?;
-                    self.engine
-                        .carry_out(now, &plan, &protected, Actor::Agent, incident)
-                        .map_err(|error| error.to_string())
-                }),
-                Order::Conclude { id, outcome, measured } => self
-                    .engine
-                    .conclude(clock::now(), id, outcome, &measured)
-                    .map_err(|error| error.to_string()),
-            },
+    /// Does what it is asked, if that may be; the answer, where there is one at once.
+    fn take_order(&mut self, order: Order) -> Option<Report> {
+        let done = match order {
+            Order::Hook { event, json } => {
+                return self.hooks.start(&self.terms.config.hooks, event, json).err().map(Report::Hook);
+            }
+            Order::CarryOut { plan, protected, incident } => self.carry_out(&plan, *protected, incident),
+            Order::Conclude { id, outcome, measured } => {
+                self.in_turn(|engine| engine.conclude(clock::now(), id, outcome, &measured))
+            }
         };
-        match done {
-            Ok(record) => Report::Acted(Box::new(record)),
-            Err(error) => Report::Failed(error),
-        }
+        Some(done.map_or_else(Report::Failed, |record| Report::Acted(Box::new(record))))
+    }
+
+    fn carry_out(
+        &mut self,
+        plan: &Plan,
+        told: Protected,
+        incident: Option<IncidentId>,
+    ) -> Result<ActionRecord, String> {
+        self.may(plan)?;
+        let protected = self.with_own_knowledge(told)?;
+        let now = clock::now();
+        self.plans.push(now);
+        self.in_turn(|engine| engine.carry_out(now, plan, &protected, Actor::Agent, incident))
+    }
+
+    /// With the engine, while no other acting part is at work.
+    fn in_turn<T>(
+        &mut self,
+        work: impl FnOnce(&mut Engine) -> toban_respond::Result<T>,
+    ) -> Result<T, String> {
+        let engine = self.engine.as_mut().ok_or("nothing can be acted on here")?;
+        let _turn = Turn::take(&self.terms.state).map_err(|error| format!("{error:#}"))?;
+        work(engine).map_err(|error| error.to_string())
     }
 
     /// Whether the user lets the agent act at all, on this cause, and still this hour.
@@ -221,11 +238,11 @@ impl Acting {
 
     /// Ends what is over and puts back what is missing.
     fn keep(&mut self, tell: &mut impl FnMut(Report)) {
-        let kept = Turn::take(&self.terms.state).map_err(|error| format!("{error:#}")).and_then(|_turn| {
-            let now: Time = clock::now();
-            let kept = self.engine.expire(now).and_then(|_| self.engine.reconcile(now));
-            kept.map_err(|error| error.to_string())
-        });
+        if self.engine.is_none() {
+            return;
+        }
+        let now: Time = clock::now();
+        let kept = self.in_turn(|engine| engine.expire(now).and_then(|_| engine.reconcile(now)));
         match kept {
             Ok(reconciled) if reconciled.was_in_order() => {}
             Ok(reconciled) => tell(Report::Reconciled { restored: reconciled.restored.len() }),
@@ -287,7 +304,7 @@ mod tests {
         let open = Arc::new(AtomicBool::new(false));
         let engine = Engine::new(Box::new(MemoryLedger::default()), Box::new(Kernel(open.clone())));
         let terms = Terms { mode, config: Config::default(), state: state.to_owned() };
-        (Acting { terms, engine, book, plans: Vec::new() }, open)
+        (Acting { terms, engine: Some(engine), book, hooks: Hooks::new(), plans: Vec::new() }, open)
     }
 
     fn order(cause: &str, reason: &str, prefix: &str) -> Order {
@@ -306,7 +323,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut observing, _) = acting(Mode::Observe, dir.path());
         let good = || order("http-flood", "a flood", "203.0.113.7/32");
-        assert!(matches!(observing.carry_out(good()), Report::Failed(why) if why.contains("mode act")));
+        assert!(
+            matches!(observing.take_order(good()).unwrap(), Report::Failed(why) if why.contains("mode act"))
+        );
 
         let (mut acting, open) = acting(Mode::Act, dir.path());
         for (order, word) in [
@@ -314,12 +333,15 @@ mod tests {
             (order("http-flood", "a\u{1b}[2Jflood", "203.0.113.7/32"), "reason"),
             (order("http-flood", &"x".repeat(5000), "203.0.113.7/32"), "reason"),
         ] {
-            assert!(matches!(acting.carry_out(order), Report::Failed(why) if why.contains(word)), "{word}");
+            assert!(
+                matches!(acting.take_order(order).unwrap(), Report::Failed(why) if why.contains(word)),
+                "{word}"
+            );
         }
         // What this side knows by itself is spared though nobody told.
         acting.book.allow(&"203.0.113.0/28".parse().unwrap(), clock::now()).unwrap();
         for prefix in ["127.0.0.1/32", "0.0.0.0/0", "203.0.113.7/32", "10.0.0.0/8"] {
-            let refused = acting.carry_out(order("http-flood", "a flood", prefix));
+            let refused = acting.take_order(order("http-flood", "a flood", prefix)).unwrap();
             assert!(
                 matches!(&refused, Report::Acted(record) if record.state == ActionState::Refused),
                 "{prefix}: {refused:?}"
@@ -327,14 +349,16 @@ mod tests {
         }
         let conclude =
             Order::Conclude { id: ActionId(77), outcome: Outcome::Harmed, measured: BTreeMap::new() };
-        assert!(matches!(acting.carry_out(conclude), Report::Failed(_)));
+        assert!(matches!(acting.take_order(conclude).unwrap(), Report::Failed(_)));
 
         open.store(true, Ordering::Relaxed);
         let elsewhere = |n: u8| order("http-flood", "a flood", &format!("198.51.100.{n}/32"));
         for n in 4..u8::try_from(PLANS_AN_HOUR).unwrap() {
-            let done = acting.carry_out(elsewhere(n));
+            let done = acting.take_order(elsewhere(n)).unwrap();
             assert!(matches!(&done, Report::Acted(record) if record.state == ActionState::Done), "{done:?}");
         }
-        assert!(matches!(acting.carry_out(elsewhere(99)), Report::Failed(why) if why.contains("hour")));
+        assert!(
+            matches!(acting.take_order(elsewhere(99)).unwrap(), Report::Failed(why) if why.contains("hour"))
+        );
     }
 }
