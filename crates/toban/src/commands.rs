@@ -1,7 +1,6 @@
 //! The commands that change something, and those that show what was done: all through the same safety rules, the
 //! same book and the same engine as the agent.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -253,7 +252,7 @@ fn measure(
         done: record.changed,
         before: plans::used(before),
         predicted: record.plan.predicted.clone(),
-        guards: BTreeMap::new(),
+        guards: plans::guards(before),
     };
     if expected.predicted.is_empty() {
         return Ok(Exit::Ok);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use toban_collect::{Root, closer};
-use toban_model::{Action, Ban, Finding, Host, Plan, Prefix, Protected, ServiceKind, Situation, Time};
+use toban_model::{Action, Ban, Finding, Host, Plan, Prefix, Protected, Rate, ServiceKind, Situation, Time};
 
 use crate::config::{BanPorts, Config};
 
@@ -112,10 +112,27 @@ pub(crate) fn used(situation: &Situation) -> BTreeMap<String, f64> {
     situation.resources.iter().map(|r| (r.name.clone(), r.used)).collect()
 }
 
+/// Below so many a second, a fall to half is no news.
+const GUARDED_MIN: f64 = 1.0;
+/// With more pages than this many times the usual, the attackers' own are among them, and are meant to fall.
+const GUARDED_MAX: f64 = 1.2;
+
+/// The pages that clients get, a second: what an action must not harm.
+fn pages(situation: &Situation) -> impl Iterator<Item = (String, &Rate)> {
+    situation.traffic.iter().map(|traffic| (format!("{}.pages.ok", traffic.service), &traffic.pages_ok))
+}
+
+/// Those of them that can be judged by.
+pub(crate) fn guards(situation: &Situation) -> BTreeMap<String, f64> {
+    let worth = |rate: &Rate| rate.now >= GUARDED_MIN && rate.now <= rate.usual * GUARDED_MAX;
+    pages(situation).filter(|(_, rate)| worth(rate)).map(|(name, rate)| (name, rate.now)).collect()
+}
+
 /// The same with what a plan was to end looked at itself: a process that is gone uses no core any more, whatever others
 /// do with theirs.
 pub(crate) fn measured(situation: &Situation, steps: &[Action]) -> BTreeMap<String, f64> {
     let mut used = used(situation);
+    used.extend(pages(situation).map(|(name, rate)| (name, rate.now)));
     let mut stopped = steps.iter().filter_map(|step| match step {
         Action::StopProcess { process } => Some(*process),
         _ => None,
@@ -137,4 +154,25 @@ pub(crate) fn of_predicted(
     used: &BTreeMap<String, f64>,
 ) -> BTreeMap<String, f64> {
     predicted.keys().filter_map(|name| Some((name.clone(), *used.get(name)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use toban_model::Traffic;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_guarded_where_they_are_the_usual_clients() {
+        let of = |service: &str, now: f64, usual: f64| Traffic {
+            service: service.to_owned(),
+            pages_ok: Rate { now, usual },
+            ..Traffic::default()
+        };
+        let traffic =
+            vec![of("fewer", 6.0, 20.0), of("attacked", 200.0, 20.0), of("asleep", 0.4, 20.0), of("new", 9.0, 0.0)];
+        let situation = Situation { traffic, ..Situation::default() };
+        assert_eq!(guards(&situation), BTreeMap::from([("fewer.pages.ok".to_owned(), 6.0)]));
+        assert_eq!(measured(&situation, &[])["attacked.pages.ok"], 200.0);
+    }
 }

@@ -58,6 +58,13 @@ pub(crate) struct Settings {
     pub(crate) for_actor: bool,
 }
 
+/// What an action's effect is held against.
+#[derive(Default)]
+struct Before {
+    used: BTreeMap<String, f64>,
+    guards: BTreeMap<String, f64>,
+}
+
 /// An action whose effect is being measured.
 struct Watched {
     id: ActionId,
@@ -87,8 +94,8 @@ struct Agent {
     watched: Vec<Watched>,
     done: plans::Done,
     plans: Vec<Time>,
-    /// The resources as they were when the last plan was ordered.
-    before: BTreeMap<String, f64>,
+    /// The resources and the usual traffic as they were when the last plan was ordered.
+    before: Before,
 }
 
 /// Runs until SIGINT or SIGTERM: as the acting process with the watch as its child where there is something to act on,
@@ -195,7 +202,7 @@ impl Agent {
             watched: Vec::new(),
             done: plans::Done::default(),
             plans: Vec::new(),
-            before: BTreeMap::new(),
+            before: Before::default(),
             settings,
             record,
         };
@@ -226,8 +233,8 @@ impl Agent {
         let done = self.book.as_ref().and_then(|book| book.actions_in_state(&[ActionState::Done]).ok());
         for action in done.into_iter().flatten().filter(|a| now.since(a.changed) < verify::PATIENCE * 2) {
             let before = self.incident.iter().flat_map(|i| &i.findings).filter_map(|f| f.resource.as_ref());
-            let before = before.map(|r| (r.name.clone(), r.used)).collect();
-            self.watch_effect(&action, before);
+            let used = before.map(|r| (r.name.clone(), r.used)).collect();
+            self.watch_effect(&action, Before { used, ..Before::default() });
         }
     }
 
@@ -407,7 +414,7 @@ impl Agent {
         }
     }
 
-    fn watch_effect(&mut self, action: &ActionRecord, before: BTreeMap<String, f64>) {
+    fn watch_effect(&mut self, action: &ActionRecord, before: Before) {
         if self.watched.iter().any(|w| w.id == action.id) || action.plan.predicted.is_empty() {
             return;
         }
@@ -416,9 +423,9 @@ impl Agent {
             steps: action.plan.steps.clone(),
             expected: Expectation {
                 done: action.changed,
-                before,
+                before: before.used,
                 predicted: action.plan.predicted.clone(),
-                guards: BTreeMap::new(),
+                guards: before.guards,
             },
             measured: Vec::new(),
         });
@@ -469,7 +476,7 @@ impl Agent {
         if hands.orders.send(order).is_ok() {
             self.acting = true;
             self.plans.push(now);
-            self.before = plans::used(situation);
+            self.before = Before { used: plans::used(situation), guards: plans::guards(situation) };
         }
     }
 
