@@ -169,8 +169,12 @@ mod tests {
             pages_ok: Rate { now, usual },
             ..Traffic::default()
         };
-        let traffic =
-            vec![of("fewer", 6.0, 20.0), of("attacked", 200.0, 20.0), of("asleep", 0.4, 20.0), of("new", 9.0, 0.0)];
+        let traffic = vec![
+            of("fewer", 6.0, 20.0),
+            of("attacked", 200.0, 20.0),
+            of("asleep", 0.4, 20.0),
+            of("new", 9.0, 0.0),
+        ];
         let situation = Situation { traffic, ..Situation::default() };
         assert_eq!(guards(&situation), BTreeMap::from([("fewer.pages.ok".to_owned(), 6.0)]));
         assert_eq!(measured(&situation, &[])["attacked.pages.ok"], 200.0);
