@@ -1,6 +1,7 @@
 //! The real kernel, in network namespaces that the tests make themselves. Needs root; skips aloud without it.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod book;
 mod netns;
 
 use std::collections::BTreeMap;

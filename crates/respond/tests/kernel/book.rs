@@ -1,16 +1,13 @@
 //! A thousand plans and takings-back, one after the other, on the real kernel: after each of them it holds what the book
-//! says, and nothing of what is protected. Needs root; skips aloud without it.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod netns;
-
+//! says, and nothing of what is protected.
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use netns::enter;
 use toban_model::{Action, ActionId, ActionState, Actor, Plan, Prefix, Protected, Time};
 use toban_respond::{Engine, Ledger as _, MemoryLedger, Nftables, Target};
+
+use crate::netns::enter;
 
 const PLANS: usize = 1_000;
 
@@ -47,7 +44,7 @@ fn protected() -> Protected {
 
 #[test]
 fn the_kernel_holds_what_the_book_says_after_each_of_a_thousand_plans() {
-    if !enter("the_kernel_holds_what_the_book_says_after_each_of_a_thousand_plans") {
+    if !enter("book::the_kernel_holds_what_the_book_says_after_each_of_a_thousand_plans") {
         return;
     }
     let mut rng = fastrand::Rng::with_seed(20);
