@@ -17,7 +17,6 @@ const LINES_EXCEPTION_MIN: usize = 600;
 /// Files that are longer, and why.
 const LONG: &[(&str, &str)] = &[
     ("crates/collect/src/discover/apache.rs", "half of it is tests: configuration files as text"),
-    ("crates/respond/src/nft.rs", "the kernel's whole nftables protocol, as far as it is used, in one place"),
     ("crates/respond/src/safety.rs", "one flat list of rules, each with the tests that try to break it"),
     ("crates/toban/src/cli.rs", "one flat list: every command with its manual"),
     ("crates/toban/src/config.rs", "one flat list of keys, and their tests"),
