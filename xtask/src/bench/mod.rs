@@ -10,6 +10,7 @@ mod files;
 mod generate;
 mod measure;
 mod peers;
+mod recorder;
 mod table;
 mod truth;
 
@@ -65,6 +66,15 @@ enum What {
   cargo xtask bench files
   cargo xtask bench files --lines 20000 --dir /tmp/logs --distinct")]
     Files(FilesArgs),
+    /// Watch many processes every second, beside other programs that do, and read a week back
+    ///
+    /// Starts idle and busy processes, and at the same time toban, atop, sysstat's sadc and node_exporter, as far as they
+    /// are installed; prints what each costs; then times reading from a week that was recorded. About ten minutes, and
+    /// the figures are only as good as the machine is quiet.
+    Recorder(recorder::RecorderArgs),
+    /// A busy process of `bench recorder`
+    #[command(hide = true)]
+    Busy { seconds: u64 },
 }
 
 #[derive(clap::Args)]
@@ -117,6 +127,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         What::Files(args) => make(&args).map(|()| ExitCode::SUCCESS),
         What::Log(args) => log(&args),
+        What::Recorder(args) => recorder::run(&args),
+        What::Busy { seconds } => {
+            recorder::busy(seconds);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
