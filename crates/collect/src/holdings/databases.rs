@@ -23,9 +23,10 @@ const INCLUDES_MAX: usize = 64;
 const MYSQL_DEFAULT: u64 = 151;
 const POSTGRESQL_DEFAULT: u64 = 100;
 
-/// Processes that are no database, with when they were asked: names change seldom, and there are hundreds.
+/// Processes that are no database, with when they were found not to be, and whether that was for the second time: names
+/// change seldom, but a process that was just begun has its parent's.
 #[derive(Default)]
-pub(super) struct Others(HashMap<u32, Instant>);
+pub(super) struct Others(HashMap<u32, (Instant, bool)>);
 
 /// A number is given anew and a program can be exchanged, so they are asked again.
 const OTHER_STANDS: Duration = Duration::from_secs(60);
@@ -34,9 +35,10 @@ const OTHER_STANDS: Duration = Duration::from_secs(60);
 pub(super) fn look(root: &Root, pids: &[u32], others: &mut Others) -> Vec<Database> {
     let mut buffer = Vec::new();
     let mut all = Vec::new();
-    others.0.retain(|_, asked| asked.elapsed() < OTHER_STANDS);
+    others.0.retain(|_, (found, _)| found.elapsed() < OTHER_STANDS);
     for pid in pids {
-        if others.0.contains_key(pid) {
+        let before = others.0.get(pid).map(|(_, again)| *again);
+        if before == Some(true) {
             continue;
         }
         let Ok(comm) = root.read(format!("/proc/{pid}/comm"), &mut buffer) else { continue };
@@ -45,7 +47,7 @@ pub(super) fn look(root: &Root, pids: &[u32], others: &mut Others) -> Vec<Databa
             b"mysqld" => "mysql",
             b"postgres" => "postgresql",
             _ => {
-                others.0.insert(*pid, Instant::now());
+                others.0.insert(*pid, (Instant::now(), before.is_some()));
                 continue;
             }
         };
