@@ -116,7 +116,8 @@ impl Open {
         readings_only: bool,
         losses: &mut Losses,
     ) -> Result<Option<Open>, Error> {
-        match open(segment, if readings_only { Scope::Readings } else { Scope::All })? {
+        let scope = if readings_only { Scope::Readings } else { Scope::All };
+        match open(segment, &scope)? {
             Found::Gone => return Ok(None),
             Found::Rows(rows) => return Ok(Some(Open::Rows(rows))),
             Found::Columns(file) => {
@@ -174,7 +175,7 @@ enum Found {
 }
 
 /// Opens a segment under whichever name it has by now.
-fn open(segment: &Segment, scope: Scope) -> Result<Found, Error> {
+fn open(segment: &Segment, scope: &Scope) -> Result<Found, Error> {
     let columns = segment.columns.clone().or_else(|| Some(segment.rows.as_ref()?.with_extension(COLUMNS)));
     let rows = segment.rows.clone().or_else(|| Some(segment.columns.as_ref()?.with_extension(ROWS)));
     let mut found = Found::Gone;
@@ -234,10 +235,10 @@ pub fn vital(dir: &Path, name: &str, from: Time, to: Time) -> Result<Series, Err
         minutes: Vec::new(),
         losses: Losses::default(),
     };
-    let wanted = Name::from(name.to_owned());
+    let wanted = Scope::Vital(Name::from(name.to_owned()));
     // The seconds first: what becomes minutes meanwhile is then seen twice rather than not at all.
     for segment in places::segments(dir)?.into_iter().filter(|segment| segment.start <= to) {
-        match open(&segment, Scope::Vital(wanted.clone()))? {
+        match open(&segment, &wanted)? {
             Found::Gone => {}
             Found::Unreadable => series.losses.unreadable_segments += 1,
             Found::Rows(mut rows) => series.read_rows(&mut rows, name, from, to)?,
@@ -315,7 +316,7 @@ pub fn moment(dir: &Path, at: Time) -> Result<(Option<Sample>, Losses), Error> {
         if newest.as_ref().is_some_and(|newest| segment.start + SEGMENT < newest.at) {
             break;
         }
-        let found = match open(&segment, Scope::All)? {
+        let found = match open(&segment, &Scope::All)? {
             Found::Gone => None,
             Found::Unreadable => {
                 losses.unreadable_segments += 1;
