@@ -5,19 +5,18 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::crowd::{CONNECTIONS, Role, Started, now, part, start};
+use super::storm::tempdir;
 use crate::steps::{cargo, release_toban, root, show};
 
 /// Where node_exporter listens while it is measured, for this host alone.
 const EXPORTER: &str = "127.0.0.1:19123";
-/// What a busy process does in each tenth of a second.
-const BUSY_FOR: Duration = Duration::from_micros(500);
-
 #[derive(clap::Args)]
 pub(super) struct RecorderArgs {
     /// How long is measured
@@ -32,6 +31,12 @@ pub(super) struct RecorderArgs {
     /// Processes that work for half a per cent of a core
     #[arg(long, default_value_t = 50)]
     busy: usize,
+    /// Then with so many that sleep; 0 for not
+    #[arg(long, default_value_t = 5000)]
+    many: usize,
+    /// And with so many sockets; 0 for not
+    #[arg(long, default_value_t = 20_000)]
+    sockets: usize,
     /// Hours of recording that are read back; 0 for none
     #[arg(long, default_value_t = 168)]
     hours: u32,
@@ -40,28 +45,12 @@ pub(super) struct RecorderArgs {
     toban: Option<PathBuf>,
 }
 
-/// A process that ends with the benchmark.
-struct Started(Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Result<Started> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Ok(Started(child.with_context(|| format!("could not start {}", show(command)))?))
-}
-
 /// One program that watches.
 struct Watcher {
     name: &'static str,
     started: Started,
     /// Where it writes; some only answer.
     dir: Option<PathBuf>,
-    before: Cost,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -104,24 +93,12 @@ fn bytes_in(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Works a little, ten times a second, and ends by itself.
-pub(super) fn busy(seconds: u64) {
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end {
-        let begun = Instant::now();
-        while begun.elapsed() < BUSY_FOR {
-            std::hint::spin_loop();
-        }
-        sleep(Duration::from_millis(100));
-    }
-}
-
 pub(super) fn run(args: &RecorderArgs) -> Result<ExitCode> {
     let toban = match &args.toban {
         Some(path) => path.clone(),
         None => release_toban()?,
     };
-    let dir = std::env::temp_dir().join(format!("toban-bench-recorder-{}", std::process::id()));
+    let dir = tempdir("recorder")?;
     let measured = watch(args, &toban, &dir);
     // What it holds was made by this run.
     let removed = fs::remove_dir_all(&dir);
@@ -134,14 +111,11 @@ pub(super) fn run(args: &RecorderArgs) -> Result<ExitCode> {
 }
 
 fn watch(args: &RecorderArgs, toban: &Path, dir: &Path) -> Result<()> {
-    let lives = (args.seconds + args.warm + 120).to_string();
-    let myself = std::env::current_exe()?;
-    let mut crowd = Vec::new();
-    for _ in 0..args.idle {
-        crowd.push(start(Command::new("sleep").arg(&lives))?);
-    }
+    let end = now() + (args.seconds * 3 + args.warm * 3 + 300) as f64;
+    let sleeper = || start(Command::new("sleep").arg((end - now()).ceil().to_string()));
+    let mut crowd: Vec<Started> = (0..args.idle).map(|_| sleeper()).collect::<Result<_>>()?;
     for _ in 0..args.busy {
-        crowd.push(start(Command::new(&myself).args(["bench", "busy", &lives]))?);
+        crowd.push(start(&mut part(Role::Busy, 0.0, end)?)?);
     }
 
     let mut watchers = Vec::new();
@@ -169,30 +143,46 @@ fn watch(args: &RecorderArgs, toban: &Path, dir: &Path) -> Result<()> {
             }
         }
         match start(&mut command) {
-            Ok(started) => {
-                watchers.push(Watcher { name, started, dir: writes, before: Cost::default() });
-            }
+            Ok(started) => watchers.push(Watcher { name, started, dir: writes }),
             Err(_) if name != "toban" => println!("{name:14} is not installed"),
             Err(error) => return Err(error),
         }
     }
 
-    tick(args.warm);
-    for watcher in &mut watchers {
-        watcher.before = watcher.cost()?;
+    println!("{:14} {:>10} {:>10} {:>10}", "", "% of core", "PSS MiB", "MB/h");
+    measure(args, &watchers, &format!("{} idle and {} busy processes", args.idle, args.busy))?;
+    if args.many > 0 {
+        // What the others cost then is not asked.
+        watchers.truncate(1);
+        let more = args.many.saturating_sub(args.idle);
+        let more: Vec<Started> = (0..more).map(|_| sleeper()).collect::<Result<_>>()?;
+        measure(args, &watchers, &format!("{} idle and {} busy processes", args.many, args.busy))?;
+        drop(more);
     }
+    if args.sockets > 0 {
+        let holders = args.sockets.div_ceil(2 * CONNECTIONS);
+        let holders: Vec<Started> =
+            (0..holders).map(|_| start(&mut part(Role::Sockets, 0.0, end)?)).collect::<Result<_>>()?;
+        let sockets = holders.len() * 2 * CONNECTIONS;
+        measure(args, &watchers, &format!("{} processes, {sockets} sockets", args.idle + args.busy))?;
+    }
+    Ok(())
+}
+
+/// Measures over the same stretch of time what each costs.
+fn measure(args: &RecorderArgs, watchers: &[Watcher], what: &str) -> Result<()> {
+    tick(args.warm);
+    let before: Vec<Cost> = watchers.iter().map(Watcher::cost).collect::<Result<_>>()?;
     let begun = Instant::now();
     tick(args.seconds);
     let seconds = begun.elapsed().as_secs_f64();
-
-    println!("{} idle and {} busy processes, {seconds:.0} s, one look a second", args.idle, args.busy);
-    println!("{:14} {:>10} {:>10} {:>10}", "", "% of core", "PSS MiB", "MB/h");
+    println!("{what}, {seconds:.0} s, one look a second:");
     let mut first: Option<f64> = None;
-    for watcher in &watchers {
+    for (watcher, before) in watchers.iter().zip(before) {
         let after = watcher.cost()?;
-        let cpu = (after.cpu_s - watcher.before.cpu_s) * 100.0 / seconds;
+        let cpu = (after.cpu_s - before.cpu_s) * 100.0 / seconds;
         let pss = watcher.pss_bytes()? as f64 / f64::from(1 << 20);
-        let grown = after.bytes.saturating_sub(watcher.before.bytes) as f64 * 3600.0 / seconds / 1e6;
+        let grown = after.bytes.saturating_sub(before.bytes) as f64 * 3600.0 / seconds / 1e6;
         let grown = if watcher.dir.is_some() { format!("{grown:.1}") } else { "-".to_owned() };
         let ratio = first.map_or_else(String::new, |first| format!("  {:.1} times toban's CPU", cpu / first));
         first = first.or(Some(cpu));
