@@ -22,6 +22,8 @@ pub(super) const CONNECTIONS: usize = 450;
 const BLOCK_BYTES: usize = 1 << 20;
 const EATEN_BYTES: usize = 16 << 20;
 const BLOCKS: u64 = 256;
+/// The nice value of a session in which memory is eaten or a disk is written.
+const STORM_NICE: &str = "-15";
 
 /// What one of the processes does.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,8 +87,12 @@ pub(super) fn now() -> f64 {
 
 /// Plays a part to its end.
 pub(super) fn play(part: &Part) -> Result<()> {
-    if part.role == Role::Hog {
+    if matches!(part.role, Role::Hog | Role::Fork | Role::Memory | Role::Disk) {
         rustix::process::setsid()?;
+    }
+    if matches!(part.role, Role::Memory | Role::Disk) {
+        // Among hundreds of hogs they would hardly come to their turn, and there would be no pressure.
+        let _ = fs::write("/proc/self/autogroup", STORM_NICE);
     }
     sleep(Duration::from_secs_f64((part.begin - now()).max(0.0)));
     let lasts = || now() < part.end;

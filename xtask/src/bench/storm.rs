@@ -16,7 +16,7 @@ use super::crowd::{Role, Started, now, part, start};
 use crate::steps::release_toban;
 
 /// The recorders and what eats memory share this.
-const MEMORY_BYTES: u64 = 512 << 20;
+const MEMORY_BYTES: u64 = 384 << 20;
 /// What both recorders are given to begin, and the processes of the storm to be there.
 const BEFORE: Duration = Duration::from_secs(12);
 /// No gap in the host's vitals and in the processes above this, in seconds; beats fall within some milliseconds.
