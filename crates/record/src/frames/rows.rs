@@ -174,8 +174,12 @@ impl<K: Key, V: Value> Slots<K, V> {
         }
     }
 
-    /// Takes in what [`Slots::write`] appended, of those that are wanted.
-    fn read(&mut self, bytes: &mut Bytes<'_>, wanted: impl Fn(&K) -> bool) -> Option<()> {
+    /// Takes in what [`Slots::write`] appended. `read_key` also says whether the numbers are wanted.
+    fn read<'a>(
+        &mut self,
+        bytes: &mut Bytes<'a>,
+        read_key: impl Fn(&mut Bytes<'a>) -> Option<(K, bool)>,
+    ) -> Option<()> {
         let turned = bytes.picks(self.slots.len())?;
         for at in &turned {
             self.slots[*at].live ^= true;
@@ -185,8 +189,7 @@ impl<K: Key, V: Value> Slots<K, V> {
             if self.slots.len() == SLOTS_MAX {
                 return None;
             }
-            let key = K::read(bytes)?;
-            let wanted = wanted(&key);
+            let (key, wanted) = read_key(bytes)?;
             self.slots.push(Slot::new(key, true, wanted));
         }
         if new > 0 || !turned.is_empty() {
@@ -394,7 +397,10 @@ impl RunReader {
         self.head.took_us = body.small()?;
         self.head.late_us = body.small()?;
         let scope = &self.scope;
-        self.vitals.read(body, |vital| !matches!(scope, Scope::Vital(name) if *name != vital.name))?;
+        self.vitals.read(body, |bytes| match scope {
+            Scope::Vital(name) => Vital::read_named(bytes, name),
+            _ => Some((Vital::read(bytes)?, true)),
+        })?;
         if !matches!(scope, Scope::All) {
             return Some(());
         }
@@ -403,8 +409,8 @@ impl RunReader {
         }
         self.head.processes.count = body.small()?;
         self.head.processes.looked_at = body.small()?;
-        self.processes.read(body, |_| true)?;
-        self.sockets.read(body, |_| true)
+        self.processes.read(body, |bytes| Some((ProcessId::read(bytes)?, true)))?;
+        self.sockets.read(body, |bytes| Some((Peers::read(bytes)?, true)))
     }
 
     /// The newest sample.
@@ -428,8 +434,9 @@ impl RunReader {
     /// One vital of the newest sample, with its unit. `hint` makes the next search short.
     pub(super) fn value(&self, name: &str, hint: &mut usize) -> Option<(Name, ReadingKind, f64)> {
         let slots = &self.vitals.slots;
-        if slots.get(*hint).is_none_or(|slot| !slot.live || slot.key.name != *name) {
-            *hint = slots.iter().position(|slot| slot.live && slot.key.name == *name)?;
+        let is_it = |slot: &Slot<Vital, Number>| slot.live && slot.wanted && slot.key.name == *name;
+        if !slots.get(*hint).is_some_and(is_it) {
+            *hint = slots.iter().position(is_it)?;
         }
         let slot = &slots[*hint];
         Some((slot.key.unit.clone(), slot.key.kind(), slot.last.0))
