@@ -501,6 +501,7 @@ pub enum FdTarget {
 /// Calls `each` for every socket and path that a process has open; false when its table may not be read.
 pub fn for_each_fd(root: &Root, pid: u32, mut each: impl FnMut(u32, FdTarget)) -> bool {
     use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
+    use std::os::unix::ffi::OsStrExt;
     let path = root.at(format!("/proc/{pid}/fd"));
     let Ok(dir) = openat(
         rustix::fs::CWD,
@@ -510,18 +511,19 @@ pub fn for_each_fd(root: &Root, pid: u32, mut each: impl FnMut(u32, FdTarget)) -
     ) else {
         return false;
     };
-    let Ok(entries) = Dir::read_from(&dir) else { return false };
+    let Ok(mut entries) = Dir::new(dir) else { return false };
     let mut target = Vec::with_capacity(256);
-    for entry in entries.flatten().take(limits::FDS_PER_PROCESS_MAX) {
+    for _ in 0..limits::FDS_PER_PROCESS_MAX {
+        let Some(Ok(entry)) = entries.read() else { break };
+        let Ok(dir) = entries.fd() else { break };
         let Some(fd) = number(entry.file_name().to_bytes()).and_then(|fd| u32::try_from(fd).ok()) else {
             continue;
         };
-        let Ok(link) = readlinkat(&dir, entry.file_name(), std::mem::take(&mut target)) else { continue };
+        let Ok(link) = readlinkat(dir, entry.file_name(), std::mem::take(&mut target)) else { continue };
         let bytes = link.as_bytes();
         if let Some(inode) = bytes.strip_prefix(b"socket:[").and_then(number) {
             each(fd, FdTarget::Socket(inode));
         } else if bytes.first() == Some(&b'/') {
-            use std::os::unix::ffi::OsStrExt;
             each(fd, FdTarget::Path(Path::new(std::ffi::OsStr::from_bytes(bytes)).to_path_buf()));
         }
         target = link.into_bytes();

@@ -23,6 +23,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// A full hour.
 const BEGIN: i64 = 1_700_000_000 / 3600 * 3600;
+/// So much of the last hour is written and not closed when it is read.
+const OPEN_S: i64 = 3_500;
 
 fn main() -> Outcome<()> {
     let (mut hours, mut dir) = (26i64, None);
@@ -77,12 +79,17 @@ fn main() -> Outcome<()> {
     synced.sort_by(f64::total_cmp);
     println!("append:    {:>9.0} µs median, {:.0} µs at most with sync", synced[30], synced[59]);
 
+    // The open hour is nearly full: the longest file that is read row by row.
+    for second in 60..OPEN_S {
+        writer.append(&host.second(hours * 3600 + second))?;
+    }
+
     let done = AtomicBool::new(false);
-    let end = (hours * 3600 + 59) as f64;
+    let end = (hours * 3600 + OPEN_S - 1) as f64;
     std::thread::scope(|scope| -> Outcome<()> {
         let (mut host, done) = (Host::new(), &done);
         scope.spawn(move || {
-            let mut second = hours * 3600 + 60;
+            let mut second = hours * 3600 + OPEN_S;
             while !done.load(Ordering::Relaxed) {
                 if writer.append(&host.second(second)).is_err() {
                     return;
@@ -93,12 +100,12 @@ fn main() -> Outcome<()> {
         });
         let read = || -> Outcome<()> {
             let mut draw = Rng::with_seed(5);
-            let mut times: [Vec<(f64, f64)>; 3] = Default::default();
+            let mut times: [Vec<(f64, f64)>; 4] = Default::default();
             for _ in 0..10 {
                 for (place, name) in ["cpu.busy", "memory.used"].into_iter().enumerate() {
                     forget(&dir)?;
                     let begun = Watch::start();
-                    let to = Time::from_secs(BEGIN + hours * 3600 + 59);
+                    let to = Time::from_secs(BEGIN + hours * 3600 + OPEN_S - 1);
                     let series = vital(&dir, name, to - Duration::from_secs(86_400), to)?;
                     times[place].push(begun.spent());
                     assert!(
@@ -107,16 +114,21 @@ fn main() -> Outcome<()> {
                         series.points.len()
                     );
                 }
-                forget(&dir)?;
-                let at = Time::from_secs(BEGIN + (draw.f64() * end) as i64) + Duration::from_millis(500);
-                let begun = Watch::start();
-                let (sample, _) = moment(&dir, at)?;
-                times[2].push(begun.spent());
-                assert_eq!(sample.map(|sample| sample.at.as_secs()), Some(at.as_secs()));
+                let begin_of_open = hours * 3600;
+                let anywhere = (draw.f64() * end) as i64;
+                let open = begin_of_open + draw.i64(OPEN_S * 9 / 10..OPEN_S);
+                for (place, second) in [(2, anywhere), (3, open)] {
+                    forget(&dir)?;
+                    let at = Time::from_secs(BEGIN + second) + Duration::from_millis(500);
+                    let begun = Watch::start();
+                    let (sample, _) = moment(&dir, at)?;
+                    times[place].push(begun.spent());
+                    assert_eq!(sample.map(|sample| sample.at.as_secs()), Some(at.as_secs()));
+                }
             }
-            for (what, mut times) in
-                ["cpu.busy, a day", "memory.used, a day", "one moment"].into_iter().zip(times)
-            {
+            let read =
+                ["cpu.busy, a day", "memory.used, a day", "one moment of all", "one late in the open hour"];
+            for (what, mut times) in read.into_iter().zip(times) {
                 times.sort_by(|a, b| a.0.total_cmp(&b.0));
                 let ((median, cpu), (most, _)) = (times[5], times[9]);
                 println!(

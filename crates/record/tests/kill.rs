@@ -11,6 +11,8 @@ use std::time::Duration;
 use toban_model::{Reading, ReadingKind, Sample, Time};
 use toban_record::frames::{Frames, Limits, Losses, frames};
 
+/// Writers that follow one another in one directory.
+const ROUNDS_OF_ONE: u32 = 20;
 const CHILD: &str = "TOBAN_TEST_WRITES_TO";
 
 fn sample(second: i64) -> Sample {
@@ -45,11 +47,15 @@ fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_it_appended() {
         write(Path::new(&dir));
     }
     let rounds: u32 = std::env::var("TOBAN_KILLS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
-    let dir = tempfile::tempdir().expect("a directory");
+    let mut dir = tempfile::tempdir().expect("a directory");
     let me = std::env::current_exe().expect("a test is a program");
     let mut draw = fastrand::Rng::new();
     let mut torn = 0;
     for round in 0..rounds {
+        // Each round reads all that the ones before it wrote.
+        if round % ROUNDS_OF_ONE == 0 {
+            dir = tempfile::tempdir().expect("a directory");
+        }
         let mut child = Command::new(&me)
             .args([
                 "--exact",

@@ -133,6 +133,7 @@ impl Inspector {
 /// What the thread remembers from look to look.
 struct Eyes {
     root: Root,
+    seen: discover::Seen,
     clock: Clock,
     certificates: Vec<Certificate>,
     read_certificates: Option<(Instant, Vec<PathBuf>)>,
@@ -141,13 +142,14 @@ struct Eyes {
 
 impl Eyes {
     fn new(root: Root, clock: Clock) -> Eyes {
-        Eyes { root, clock, certificates: Vec::new(), read_certificates: None, asked_names: None }
+        let seen = discover::Seen::default();
+        Eyes { root, seen, clock, certificates: Vec::new(), read_certificates: None, asked_names: None }
     }
 
     fn look(&mut self, missing: Vec<KnownServer>) -> Answer {
         let at = clock::now();
         self.clock.now = at;
-        let (host, processes) = discover::look(&self.root);
+        let (host, processes) = discover::look(&self.root, &mut self.seen);
         let resolvers = self.resolvers(&host);
         let mut all = inspect::known_servers(&self.root, &host);
         for gone in missing {

@@ -6,11 +6,14 @@
 
 mod accuracy;
 mod bans;
+mod crowd;
 mod crowdsec;
 mod files;
 mod generate;
 mod measure;
 mod peers;
+mod recorder;
+mod storm;
 mod table;
 mod truth;
 
@@ -73,6 +76,21 @@ enum What {
   cargo xtask bench bans
   cargo xtask bench bans --hosts 100000 --networks 10000 --rounds 1")]
     Bans(bans::BansArgs),
+    /// Watch many processes every second, beside other programs that do, and read a week back
+    ///
+    /// Starts idle and busy processes, and at the same time toban, atop, sysstat's sadc and node_exporter, as far as they
+    /// are installed; prints what each costs, and what more processes and sockets cost toban; then times reading from a
+    /// week that was recorded. About ten minutes, and the figures are only as good as the machine is quiet.
+    Recorder(recorder::RecorderArgs),
+    /// Let a host drown, and see for how long toban and atop are blind
+    ///
+    /// Hundreds of processes that turn in loops, each in a session of its own, fork loops, memory that runs out in a
+    /// control group that also holds the recorders, and writers to the disk. Needs root. The exit status is 1 if toban
+    /// was blind for longer than it promises. Everything that it starts ends by itself a minute later at most.
+    Storm(storm::StormArgs),
+    /// One of the processes of `bench recorder` and `bench storm`
+    #[command(hide = true)]
+    Part(crowd::Part),
 }
 
 #[derive(clap::Args)]
@@ -126,6 +144,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         What::Files(args) => make(&args).map(|()| ExitCode::SUCCESS),
         What::Log(args) => log(&args),
         What::Bans(args) => bans::run(&args),
+        What::Recorder(args) => recorder::run(&args),
+        What::Storm(args) => storm::run(&args),
+        What::Part(part) => crowd::play(&part).map(|()| ExitCode::SUCCESS),
     }
 }
 

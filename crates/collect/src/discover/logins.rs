@@ -71,6 +71,9 @@ fn established(root: &Root, ports: &[u16]) -> Vec<Connection> {
 fn holders(root: &Root, connections: &[Connection]) -> HashMap<u64, Vec<String>> {
     let mut holders: HashMap<u64, Vec<String>> =
         connections.iter().map(|connection| (connection.inode, Vec::new())).collect();
+    if holders.is_empty() {
+        return holders;
+    }
     let mut buffer = Vec::new();
     for pid in procfs::pids(root).unwrap_or_default() {
         let Some(process) = Process::read(root, pid, &mut buffer) else { continue };

@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use toban_model::{Host, LogDialect, LogRole, LogSource, Service, ServiceKind, Supervisor};
+use toban_model::{Host, LogDialect, LogRole, LogSource, ProcessId, Service, ServiceKind, Supervisor};
 
 use crate::procfs::{self, FdTarget, Process};
 use crate::sockets::{self, Filter, States};
@@ -22,24 +23,51 @@ mod supervisor;
 
 pub use files::ServerConfig;
 
+/// Every process is looked into at least this often.
+const ALL_EVERY: Duration = Duration::from_secs(60);
+
 /// Looks at the whole host. What cannot be looked at is absent and stands in [`Host::blind`]; it never fails.
 ///
 /// Costs some tens of milliseconds on a host with some hundreds of processes: every process's table of open files
 /// is read once to find who has the listening sockets.
 pub fn discover(root: &Root) -> Host {
-    look(root).0
+    look(root, &mut Seen::default()).0
 }
 
-/// As [`discover`], with the processes that were seen.
-pub fn look(root: &Root) -> (Host, Vec<Process>) {
+/// What one look leaves for the next: who had no listening socket among those that there were.
+#[derive(Debug, Default)]
+pub struct Seen {
+    listening: HashSet<u64>,
+    without: HashSet<ProcessId>,
+    all_looked_at: Option<Instant>,
+}
+
+impl Seen {
+    /// A listening socket that is new may be anybody's. One that was there can be given to a process that was there,
+    /// too; that is seldom, and found within [`ALL_EVERY`].
+    fn begin(&mut self, listening: HashSet<u64>, processes: &Processes) {
+        let all = self.all_looked_at.is_none_or(|at| at.elapsed() >= ALL_EVERY);
+        if all {
+            self.all_looked_at = Some(Instant::now());
+        }
+        if all || !listening.is_subset(&self.listening) {
+            self.without.clear();
+        }
+        self.without.retain(|id| processes.get(&id.pid).is_some_and(|process| process.id == *id));
+        self.listening = listening;
+    }
+}
+
+/// As [`discover`], again and again at less cost; with the processes that were seen.
+pub fn look(root: &Root, seen: &mut Seen) -> (Host, Vec<Process>) {
     // What toban serves itself is none of the host's services.
-    look_without(root, root.is_live().then(std::process::id))
+    look_without(root, root.is_live().then(std::process::id), seen)
 }
 
-fn look_without(root: &Root, own: Option<u32>) -> (Host, Vec<Process>) {
+fn look_without(root: &Root, own: Option<u32>, seen: &mut Seen) -> (Host, Vec<Process>) {
     let mut host = facts::read(root);
     let processes = all_processes(root, &mut host.blind);
-    let listeners = Listeners::find(root, &processes, own, &mut host.blind);
+    let listeners = Listeners::find(root, &processes, own, seen, &mut host.blind);
     host.services = services(root, &processes, &listeners, &mut host);
     let known: Vec<PathBuf> =
         host.services.iter().flat_map(|s| &s.logs).map(|log| log.path.clone()).collect();
@@ -87,7 +115,13 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn find(root: &Root, processes: &Processes, own: Option<u32>, blind: &mut Vec<String>) -> Listeners {
+    fn find(
+        root: &Root,
+        processes: &Processes,
+        own: Option<u32>,
+        seen: &mut Seen,
+        blind: &mut Vec<String>,
+    ) -> Listeners {
         let mut found = Listeners::default();
         match sockets::tcp(
             root,
@@ -106,7 +140,11 @@ impl Listeners {
             Err(error) => blind.push(format!("unix sockets: could not {error}")),
         }
         let mut hidden = 0;
-        for pid in processes.keys().filter(|pid| Some(**pid) != own) {
+        seen.begin(found.tcp.keys().chain(found.unix.keys()).copied().collect(), processes);
+        for (pid, process) in processes {
+            if Some(*pid) == own || seen.without.contains(&process.id) {
+                continue;
+            }
             let mut inodes = Vec::new();
             let readable = procfs::for_each_fd(root, *pid, |_, target| {
                 if let FdTarget::Socket(inode) = target
@@ -115,9 +153,12 @@ impl Listeners {
                     inodes.push(inode);
                 }
             });
-            hidden +=
-                usize::from(!readable && processes.get(pid).is_some_and(|process| process.state != 'Z'));
-            if !inodes.is_empty() {
+            hidden += usize::from(!readable && process.state != 'Z');
+            if inodes.is_empty() {
+                if readable {
+                    seen.without.insert(process.id);
+                }
+            } else {
                 inodes.sort_unstable();
                 inodes.dedup();
                 found.of.insert(*pid, inodes);
@@ -415,6 +456,58 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_begins_to_listen_is_found_by_a_look_that_remembers() {
+        let mut seen = Seen::default();
+        let mut listening = |address: SocketAddr| -> Vec<u32> {
+            let (host, _) = look_without(&Root::host(), None, &mut seen);
+            let services = host.services.into_iter().filter(|service| service.listens.contains(&address));
+            services.flat_map(|service| service.pids).collect()
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let me = std::process::id();
+        assert!(listening(address).contains(&me));
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(listening(other.local_addr().unwrap()).contains(&me));
+
+        // A process that is new, with a socket that is not.
+        let inherited = std::os::fd::OwnedFd::from(listener.try_clone().unwrap());
+        let mut child = std::process::Command::new("sleep").arg("60").stdin(inherited).spawn().unwrap();
+        drop(listener);
+        let found = [listening(address), listening(address)];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.iter().all(|pids| pids.contains(&child.id()) && !pids.contains(&me)), "{found:?}");
+        assert!(listening(address).is_empty());
+    }
+
+    #[test]
+    fn who_had_no_listener_is_left_alone_until_something_new_listens() {
+        let process = |pid, start_ticks| {
+            let stat =
+                format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 7 3 0 0 20 0 1 0 {start_ticks} 1000000 250 0");
+            (pid, Process::parse(stat.as_bytes()).unwrap())
+        };
+        let processes: Processes = [process(7, 1), process(8, 1)].into();
+        let mut seen = Seen::default();
+        let mut left_alone = |listening: &[u64], processes: &Processes| {
+            seen.begin(listening.iter().copied().collect(), processes);
+            let alone = seen.without.len();
+            seen.without.extend(processes.values().map(|process| process.id));
+            alone
+        };
+        assert_eq!(left_alone(&[1, 2], &processes), 0);
+        assert_eq!(left_alone(&[1, 2], &processes), 2);
+        assert_eq!(left_alone(&[2], &processes), 2, "one less tells nothing of who is left");
+        assert_eq!(left_alone(&[2, 3], &processes), 0);
+        assert_eq!(left_alone(&[2, 3], &[process(8, 2)].into()), 0, "another process of the same number");
+        assert_eq!(left_alone(&[2, 3], &processes), 2);
+        seen.all_looked_at = Instant::now().checked_sub(ALL_EVERY);
+        seen.begin([2, 3].into(), &processes);
+        assert!(seen.without.is_empty(), "everybody is looked into from time to time");
+    }
+
+    #[test]
     fn names() {
         assert_eq!(kebab("(sd-pam) x_y"), "sd-pam-x-y");
         assert_eq!(kebab("é"), "server");
@@ -434,7 +527,7 @@ mod tests {
     fn this_host() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (host, _) = look_without(&Root::host(), None);
+        let (host, _) = look_without(&Root::host(), None, &mut Seen::default());
         assert!(host.cores > 0 && host.memory_bytes > 0 && !host.name.is_empty());
         assert!(host.own.contains(&"127.0.0.1".parse().unwrap()), "{:?}", host.own);
         let me = host.services.iter().find(|service| service.listens.contains(&address)).unwrap();

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use toban_model::{Connection, Database, DatabaseClient, Owner, TcpState};
 
@@ -22,17 +23,33 @@ const INCLUDES_MAX: usize = 64;
 const MYSQL_DEFAULT: u64 = 151;
 const POSTGRESQL_DEFAULT: u64 = 100;
 
+/// Processes that are no database, with when they were found not to be, and whether that was for the second time: names
+/// change seldom, but a process that was just begun has its parent's.
+#[derive(Default)]
+pub(super) struct Others(HashMap<u32, (Instant, bool)>);
+
+/// A number is given anew and a program can be exchanged, so they are asked again.
+const OTHER_STANDS: Duration = Duration::from_secs(60);
+
 /// The databases among these processes.
-pub(super) fn look(root: &Root, pids: &[u32]) -> Vec<Database> {
+pub(super) fn look(root: &Root, pids: &[u32], others: &mut Others) -> Vec<Database> {
     let mut buffer = Vec::new();
     let mut all = Vec::new();
+    others.0.retain(|_, (found, _)| found.elapsed() < OTHER_STANDS);
     for pid in pids {
+        let before = others.0.get(pid).map(|(_, again)| *again);
+        if before == Some(true) {
+            continue;
+        }
         let Ok(comm) = root.read(format!("/proc/{pid}/comm"), &mut buffer) else { continue };
         let name = match comm.trim_ascii() {
             b"mariadbd" => "mariadb",
             b"mysqld" => "mysql",
             b"postgres" => "postgresql",
-            _ => continue,
+            _ => {
+                others.0.insert(*pid, (Instant::now(), before.is_some()));
+                continue;
+            }
         };
         // PostgreSQL's first process has children of the same name, one for each connection.
         let Some(process) = Process::read(root, *pid, &mut buffer) else { continue };

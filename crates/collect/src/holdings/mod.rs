@@ -87,6 +87,7 @@ struct Eye {
     space: space::Space,
     handles: handles::Limits,
     links: links::Links,
+    others: databases::Others,
 }
 
 impl Eye {
@@ -97,7 +98,7 @@ impl Eye {
         self.handles.look(root, &pids, &mut found);
         found.tracked = ports::tracked(root);
         found.ports = ports::ephemeral(root, &pids);
-        found.databases = databases::look(root, &pids);
+        found.databases = databases::look(root, &pids, &mut self.others);
         self.links.look(root, &pids, &mut found);
         found
     }

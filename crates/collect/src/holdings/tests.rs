@@ -96,6 +96,38 @@ fn this_process_is_seen_near_a_limit_and_its_files_by_kind() {
 }
 
 #[test]
+fn a_process_far_from_its_limit_is_looked_at_in_turn_or_when_the_machine_says_so() {
+    let stat = "7 (api) S 1 7 7 0 -1 4194560 1 0 0 0 7 3 0 0 20 0 5 0 123 1000 250 0 0";
+    let limit = "Max open files            24                   4096                 files     \n";
+    let (_tree, root) =
+        tree(&[("/proc/7/stat", stat), ("/proc/7/limits", limit), ("/proc/7/cgroup", "0::/\n")]);
+    std::fs::create_dir_all(root.at("/proc/7/fd")).unwrap();
+    let machine = |used: u64| {
+        std::fs::create_dir_all(root.at("/proc/sys/fs")).unwrap();
+        std::fs::write(root.at("/proc/sys/fs/file-nr"), format!("{used}\t0\t100000\n")).unwrap();
+    };
+    let open = |fds: std::ops::Range<u32>| {
+        fds.for_each(|fd| {
+            std::os::unix::fs::symlink("socket:[1]", root.at(format!("/proc/7/fd/{fd}"))).unwrap();
+        });
+    };
+    let sees = |limits: &mut handles::Limits| {
+        let mut found = Holdings::default();
+        limits.look(&root, &[7], &mut found);
+        !found.handle_holders.is_empty()
+    };
+    let (mut by_turn, mut by_machine) = (handles::Limits::default(), handles::Limits::default());
+    machine(1000);
+    open(0..10);
+    assert!(!sees(&mut by_turn) && !sees(&mut by_machine));
+    open(10..23);
+    let looks: Vec<bool> = (0..5).map(|_| sees(&mut by_turn)).collect();
+    assert!(!looks[0] && looks[3] && looks[4], "late by a few looks, then in each: {looks:?}");
+    machine(1200);
+    assert!(sees(&mut by_machine), "somebody opened many");
+}
+
+#[test]
 fn a_search_finds_the_deepest_place_that_holds_most() {
     let (tree, root) =
         tree(&[("/etc/passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")]);

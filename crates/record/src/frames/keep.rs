@@ -9,6 +9,7 @@ use super::page::Columns;
 use super::places::{self, COLUMNS, Segment};
 use super::read::Open;
 use super::row_file::RowFile;
+use super::rows::Scope;
 use super::{Limits, Losses};
 use crate::Error;
 
@@ -62,7 +63,7 @@ fn close(dir: &Path, segment: &Segment) -> Result<(), Error> {
         // Somebody died before removing it.
         return places::remove(path);
     }
-    let Some(mut rows) = RowFile::open(path, false)? else { return Ok(()) };
+    let Some(mut rows) = RowFile::open(path, Scope::All)? else { return Ok(()) };
     let mut columns = Columns::default();
     let mut losses = Losses::default();
     while rows.advance(&mut losses)? {

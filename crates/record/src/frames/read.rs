@@ -11,6 +11,7 @@ use super::minutes::{self, Minute};
 use super::page::{self, Unpacked};
 use super::places::{self, COLUMNS, ROWS, Segment};
 use super::row_file::RowFile;
+use super::rows::Scope;
 use super::{Losses, SEGMENT};
 use crate::Error;
 
@@ -115,7 +116,8 @@ impl Open {
         readings_only: bool,
         losses: &mut Losses,
     ) -> Result<Option<Open>, Error> {
-        match open(segment, readings_only)? {
+        let scope = if readings_only { Scope::Readings } else { Scope::All };
+        match open(segment, &scope)? {
             Found::Gone => return Ok(None),
             Found::Rows(rows) => return Ok(Some(Open::Rows(rows))),
             Found::Columns(file) => {
@@ -173,14 +175,14 @@ enum Found {
 }
 
 /// Opens a segment under whichever name it has by now.
-fn open(segment: &Segment, readings_only: bool) -> Result<Found, Error> {
+fn open(segment: &Segment, scope: &Scope) -> Result<Found, Error> {
     let columns = segment.columns.clone().or_else(|| Some(segment.rows.as_ref()?.with_extension(COLUMNS)));
     let rows = segment.rows.clone().or_else(|| Some(segment.columns.as_ref()?.with_extension(ROWS)));
     let mut found = Found::Gone;
     // What is closed in between is found at the third look.
     for path in [&columns, &rows, &columns].into_iter().flatten() {
         let looked = if Some(path) == rows.as_ref() {
-            RowFile::open(path, readings_only).map(|rows| rows.map(|rows| Found::Rows(Box::new(rows))))
+            RowFile::open(path, scope.clone()).map(|rows| rows.map(|rows| Found::Rows(Box::new(rows))))
         } else {
             ColumnFile::open(path, Magic::Samples).map(|file| file.map(|file| Found::Columns(Box::new(file))))
         };
@@ -233,9 +235,10 @@ pub fn vital(dir: &Path, name: &str, from: Time, to: Time) -> Result<Series, Err
         minutes: Vec::new(),
         losses: Losses::default(),
     };
+    let wanted = Scope::Vital(Name::from(name.to_owned()));
     // The seconds first: what becomes minutes meanwhile is then seen twice rather than not at all.
     for segment in places::segments(dir)?.into_iter().filter(|segment| segment.start <= to) {
-        match open(&segment, true)? {
+        match open(&segment, &wanted)? {
             Found::Gone => {}
             Found::Unreadable => series.losses.unreadable_segments += 1,
             Found::Rows(mut rows) => series.read_rows(&mut rows, name, from, to)?,
@@ -313,7 +316,7 @@ pub fn moment(dir: &Path, at: Time) -> Result<(Option<Sample>, Losses), Error> {
         if newest.as_ref().is_some_and(|newest| segment.start + SEGMENT < newest.at) {
             break;
         }
-        let found = match open(&segment, false)? {
+        let found = match open(&segment, &Scope::All)? {
             Found::Gone => None,
             Found::Unreadable => {
                 losses.unreadable_segments += 1;
@@ -327,7 +330,9 @@ pub fn moment(dir: &Path, at: Time) -> Result<(Option<Sample>, Losses), Error> {
                     if moment > at {
                         break;
                     }
-                    if found.as_ref().is_none_or(|found| found.at <= moment) {
+                    // Only the last one is put together.
+                    let goes_on = rows.next_moment()?.is_some_and(|next| next >= moment && next <= at);
+                    if !goes_on && found.as_ref().is_none_or(|found| found.at <= moment) {
                         found = Some(rows.sample());
                     }
                 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toban_model::{Name, ReadingKind, Sample, Time};
 
-use super::rows::{self, RunReader, Taken};
+use super::rows::{self, RunReader, Scope, Taken};
 use super::version1::Dictionary;
 use super::wire::{self, Framed};
 use super::{
@@ -43,7 +43,7 @@ enum Decoder {
 impl RowFile {
     /// Opens a row file. `None` within for what is not one or is of a newer version; an empty file is one, whose header
     /// is not written yet.
-    pub(super) fn open(path: &Path, readings_only: bool) -> Result<Option<RowFile>, Error> {
+    pub(super) fn open(path: &Path, scope: Scope) -> Result<Option<RowFile>, Error> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let mut rows = RowFile {
             path: path.to_owned(),
@@ -53,7 +53,7 @@ impl RowFile {
             at: 0,
             ended: false,
             resync_left: RESYNC_BYTES_MAX,
-            decoder: Decoder::Two(Box::new(RunReader::new(readings_only))),
+            decoder: Decoder::Two(Box::new(RunReader::new(scope))),
         };
         rows.fill()?;
         if rows.window.is_empty() {
@@ -103,6 +103,16 @@ impl RowFile {
             Decoder::One(_, newest) => newest.at,
             Decoder::Two(run) => run.at(),
         }
+    }
+
+    /// When the sample was begun that [`RowFile::advance`] goes to, if it surely goes to one of the same run.
+    pub(super) fn next_moment(&mut self) -> Result<Option<Time>, Error> {
+        self.fill()?;
+        let rest = &self.window[self.at..];
+        Ok(match (&self.decoder, wire::framed(rest)) {
+            (Decoder::Two(run), Framed::Valid(len)) => run.next_at(&rest[RECORD_HEAD_BYTES..len]),
+            _ => None,
+        })
     }
 
     /// The sample that was read last.

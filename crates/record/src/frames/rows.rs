@@ -19,6 +19,10 @@ const SLOTS_MAX: usize = 65_536;
 trait Value: Copy + Default + PartialEq {
     fn write(self, before: Self, out: &mut Vec<u8>);
     fn read(before: Self, bytes: &mut Bytes<'_>) -> Option<Self>;
+    /// Steps over what [`Value::read`] would read.
+    fn skip(bytes: &mut Bytes<'_>) -> Option<()> {
+        Self::read(Self::default(), bytes).map(|_| ())
+    }
 }
 
 /// A vital's raw number; two are the same if all their bits are.
@@ -72,6 +76,12 @@ impl Value for Number {
         let now = scaled(before.0, scale).checked_add(unzigzag(word >> 2))?;
         Some(Number(now as f64 / scale))
     }
+
+    fn skip(bytes: &mut Bytes<'_>) -> Option<()> {
+        let word = bytes.varint()?;
+        let len = if word & 3 == FORM_BITS { (word >> 2) % 9 } else { 0 };
+        bytes.take(len as usize).map(|_| ())
+    }
 }
 
 impl Value for u64 {
@@ -110,6 +120,8 @@ struct Slots<K, V> {
     slots: Vec<Slot<K, V>>,
     /// Only the writer looks one up by its key.
     places: HashMap<K, usize>,
+    /// Only the reader goes over those that are there again and again.
+    live: Vec<usize>,
 }
 
 struct Slot<K, V> {
@@ -118,11 +130,13 @@ struct Slot<K, V> {
     last: V,
     live: bool,
     now: Option<V>,
+    /// Its numbers are read, and not stepped over.
+    wanted: bool,
 }
 
 impl<K, V> Default for Slots<K, V> {
     fn default() -> Slots<K, V> {
-        Slots { slots: Vec::new(), places: HashMap::new() }
+        Slots { slots: Vec::new(), places: HashMap::new(), live: Vec::new() }
     }
 }
 
@@ -136,7 +150,7 @@ impl<K: Key, V: Value> Slots<K, V> {
             let at = match self.slots.get(next) {
                 Some(slot) if slot.key == key => next,
                 _ => *self.places.entry(key).or_insert_with_key(|key| {
-                    self.slots.push(Slot { key: key.clone(), last: V::default(), live: false, now: None });
+                    self.slots.push(Slot::new(key.clone(), false, true));
                     self.slots.len() - 1
                 }),
             };
@@ -160,22 +174,41 @@ impl<K: Key, V: Value> Slots<K, V> {
         }
     }
 
-    /// Takes in what [`Slots::write`] appended.
-    fn read(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
-        for at in bytes.picks(self.slots.len())? {
-            self.slots[at].live ^= true;
+    /// Takes in what [`Slots::write`] appended. `read_key` also says whether the numbers are wanted.
+    fn read<'a>(
+        &mut self,
+        bytes: &mut Bytes<'a>,
+        read_key: impl Fn(&mut Bytes<'a>) -> Option<(K, bool)>,
+    ) -> Option<()> {
+        let turned = bytes.picks(self.slots.len())?;
+        for at in &turned {
+            self.slots[*at].live ^= true;
         }
-        for _ in 0..bytes.count()? {
+        let new = bytes.count()?;
+        for _ in 0..new {
             if self.slots.len() == SLOTS_MAX {
                 return None;
             }
-            self.slots.push(Slot { key: K::read(bytes)?, last: V::default(), live: true, now: None });
+            let (key, wanted) = read_key(bytes)?;
+            self.slots.push(Slot::new(key, true, wanted));
         }
-        let live = self.slots.iter().filter(|slot| slot.live).count();
-        let changed = bytes.take(live.div_ceil(8))?;
-        for (at, slot) in self.slots.iter_mut().filter(|slot| slot.live).enumerate() {
-            if changed[at / 8] >> (at % 8) & 1 == 1 {
-                slot.last = V::read(slot.last, bytes)?;
+        if new > 0 || !turned.is_empty() {
+            self.live.clear();
+            let live = self.slots.iter().enumerate().filter(|(_, slot)| slot.live);
+            self.live.extend(live.map(|(at, _)| at));
+        }
+        let changed = bytes.take(self.live.len().div_ceil(8))?;
+        for (live, changed) in self.live.chunks(8).zip(changed) {
+            let mut left = *changed;
+            while left != 0 {
+                // The last byte may have more bits than there are slots, if it is not ours.
+                let slot = &mut self.slots[*live.get(left.trailing_zeros() as usize)?];
+                if slot.wanted {
+                    slot.last = V::read(slot.last, bytes)?;
+                } else {
+                    V::skip(bytes)?;
+                }
+                left &= left - 1;
             }
         }
         Some(())
@@ -183,6 +216,12 @@ impl<K: Key, V: Value> Slots<K, V> {
 
     fn rows(&self) -> impl Iterator<Item = (&K, V)> {
         self.slots.iter().filter(|slot| slot.live).map(|slot| (&slot.key, slot.last))
+    }
+}
+
+impl<K, V: Default> Slot<K, V> {
+    fn new(key: K, live: bool, wanted: bool) -> Slot<K, V> {
+        Slot { key, last: V::default(), live, now: None, wanted }
     }
 }
 
@@ -286,6 +325,17 @@ pub(super) fn moment(payload: &[u8]) -> Option<(Time, bool)> {
     (tag == TAG_FIRST || tag == TAG_NEXT).then_some((at, tag == TAG_FIRST))
 }
 
+/// What of a sample is read.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Scope {
+    #[default]
+    All,
+    /// No processes and sockets.
+    Readings,
+    /// Of the readings, too, only those of this name are right.
+    Vital(Name),
+}
+
 /// A run that is being read.
 #[derive(Default)]
 pub(super) struct RunReader {
@@ -296,7 +346,7 @@ pub(super) struct RunReader {
     texts: Vec<Box<str>>,
     processes: Slots<ProcessId, Fields>,
     sockets: Slots<Peers, u64>,
-    readings_only: bool,
+    scope: Scope,
 }
 
 impl fmt::Debug for RunReader {
@@ -316,8 +366,8 @@ pub(super) enum Taken {
 }
 
 impl RunReader {
-    pub(super) fn new(readings_only: bool) -> RunReader {
-        RunReader { readings_only, ..RunReader::default() }
+    pub(super) fn new(scope: Scope) -> RunReader {
+        RunReader { scope, ..RunReader::default() }
     }
 
     /// Takes in a whole valid record.
@@ -325,7 +375,7 @@ impl RunReader {
         let Some((at, first)) = moment(payload) else { return Taken::Senseless };
         let rest = &payload[1 + size_of::<i64>()..];
         let read = if first {
-            *self = RunReader::new(self.readings_only);
+            *self = RunReader::new(std::mem::take(&mut self.scope));
             zstd::bulk::decompress(rest, RUN_BODY_BYTES_MAX)
                 .ok()
                 .and_then(|body| self.read(at, &mut Bytes(&body)))
@@ -346,8 +396,12 @@ impl RunReader {
         self.head.at = at;
         self.head.took_us = body.small()?;
         self.head.late_us = body.small()?;
-        self.vitals.read(body)?;
-        if self.readings_only {
+        let scope = &self.scope;
+        self.vitals.read(body, |bytes| match scope {
+            Scope::Vital(name) => Vital::read_named(bytes, name),
+            _ => Some((Vital::read(bytes)?, true)),
+        })?;
+        if !matches!(scope, Scope::All) {
             return Some(());
         }
         for _ in 0..body.count()? {
@@ -355,8 +409,8 @@ impl RunReader {
         }
         self.head.processes.count = body.small()?;
         self.head.processes.looked_at = body.small()?;
-        self.processes.read(body)?;
-        self.sockets.read(body)
+        self.processes.read(body, |bytes| Some((ProcessId::read(bytes)?, true)))?;
+        self.sockets.read(body, |bytes| Some((Peers::read(bytes)?, true)))
     }
 
     /// The newest sample.
@@ -380,8 +434,9 @@ impl RunReader {
     /// One vital of the newest sample, with its unit. `hint` makes the next search short.
     pub(super) fn value(&self, name: &str, hint: &mut usize) -> Option<(Name, ReadingKind, f64)> {
         let slots = &self.vitals.slots;
-        if slots.get(*hint).is_none_or(|slot| !slot.live || slot.key.name != *name) {
-            *hint = slots.iter().position(|slot| slot.live && slot.key.name == *name)?;
+        let is_it = |slot: &Slot<Vital, Number>| slot.live && slot.wanted && slot.key.name == *name;
+        if !slots.get(*hint).is_some_and(is_it) {
+            *hint = slots.iter().position(is_it)?;
         }
         let slot = &slots[*hint];
         Some((slot.key.unit.clone(), slot.key.kind(), slot.last.0))
@@ -390,5 +445,12 @@ impl RunReader {
     /// The newest sample's time.
     pub(super) fn at(&self) -> Time {
         self.head.at
+    }
+
+    /// The time of the record that continues this run, if these are its bytes.
+    pub(super) fn next_at(&self, payload: &[u8]) -> Option<Time> {
+        let (at, first) = moment(payload)?;
+        let before = Bytes(payload.get(1 + size_of::<i64>()..)?).u32();
+        (!first && before.is_some() && before == self.before).then_some(at)
     }
 }

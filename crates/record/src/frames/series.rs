@@ -39,6 +39,16 @@ impl Vital {
         if self.counter { ReadingKind::Counter } else { ReadingKind::Gauge }
     }
 
+    /// As [`Key::read`], but without its names unless it has this one, and whether it has.
+    pub(super) fn read_named(bytes: &mut Bytes<'_>, name: &str) -> Option<(Vital, bool)> {
+        let mut rest = bytes.clone();
+        let (_, _, found) = (bytes.u8()?, bytes.str()?, bytes.str()?);
+        if found == name {
+            return Some((Vital::read(&mut rest)?, true));
+        }
+        Some((Vital { name: "".into(), unit: "".into(), counter: false }, false))
+    }
+
     pub(super) fn reading(&self, value: f64) -> Reading {
         Reading { name: self.name.clone(), value, unit: self.unit.clone(), kind: self.kind() }
     }

@@ -143,6 +143,11 @@ impl<'a> Bytes<'a> {
     }
 
     pub(super) fn varint(&mut self) -> Option<u64> {
+        // Most are of one byte.
+        if let Some((&byte, rest)) = self.0.split_first().filter(|(byte, _)| **byte < 0x80) {
+            self.0 = rest;
+            return Some(byte.into());
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;

@@ -11,7 +11,7 @@ use toban_model::{Sample, Time};
 
 use super::places::{self, COLUMNS, ROWS};
 use super::row_file::RowFile;
-use super::rows::RunWriter;
+use super::rows::{RunWriter, Scope};
 use super::wire;
 use super::{HEADER_BYTES, SEGMENT, TAG_LAST, VERSION, keep};
 use crate::Error;
@@ -325,7 +325,7 @@ fn cut_torn_tail(path: &Path) -> Result<u64, Error> {
         places::remove(path)?;
         return Ok(bytes);
     }
-    let Some(rows) = RowFile::open(path, true)? else { return Ok(0) };
+    let Some(rows) = RowFile::open(path, Scope::Readings)? else { return Ok(0) };
     let (end, torn) = rows.valid_end()?;
     if torn > 0 {
         file.set_len(end).map_err(|e| Error::io(path, e))?;
