@@ -1,11 +1,11 @@
 //! What the causes about tried passwords and weak spots share: which attempts are worth telling, what they exhaust, who
 //! is named, and whom a ban would hit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toban_model::{
     Action, Attempts, Collateral, Culprit, CulpritKind, Evidence, Plan, Prefix, Remedy, ResourceUse, Risk,
-    Text, Time, Verdict, Where, same_family_contains,
+    Text, Time, Verdict, Where, prefix_of, same_family_contains,
 };
 
 use crate::causes::{Candidate, Judged};
@@ -20,7 +20,10 @@ const CROWD_MIN: u32 = 60;
 const TIMES_USUAL: f64 = 3.0;
 const ANYWAY: u32 = 600;
 /// More culprits than this are told by what they have in common.
-const CULPRITS_MAX: usize = 24;
+const CULPRITS_MAX: usize = 100;
+/// So much of a service's connections is theirs, if they use it up; and a network with fewer is not told one by one.
+const HELD_MIN: f64 = 0.5;
+const UNTOLD_MAX: u32 = 3;
 const BAN_FOR_S: u64 = 3600;
 /// Clients that a finding's words name one by one.
 const NAMED_MAX: usize = 3;
@@ -38,7 +41,28 @@ pub(crate) struct Words {
 /// The attempts of a kind that are more than everyday noise.
 pub(crate) fn told<'a>(picture: &Picture<'a>, cause: &str) -> Vec<&'a Attempts> {
     let attempts = picture.situation.strangers.attempts.iter().filter(|attempt| attempt.cause == cause);
-    attempts.filter(|attempt| is_told(attempt) && !is_floods(picture, attempt)).collect()
+    attempts
+        .filter(|attempt| is_told(attempt) || exhausted(picture, attempt).is_some())
+        .filter(|attempt| !is_floods(picture, attempt))
+        .collect()
+}
+
+/// Whether most connections at their service can be theirs, by where those come from.
+fn may_hold_most(picture: &Picture<'_>, attempt: &Attempts) -> bool {
+    let connected = &picture.situation.strangers.connected;
+    let connected = connected.iter().filter(|one| attempt.ports.contains(&one.port));
+    let theirs = attempt.clients.iter().map(|client| prefix_of(*client, 24, 48)).collect::<BTreeSet<_>>();
+    let (mut all, mut held) = (0, 0);
+    for one in connected {
+        all += one.count;
+        let told = |network: &Prefix| one.networks.iter().find(|(known, _)| known == network);
+        held += theirs
+            .iter()
+            .map(|n| told(n).map_or(UNTOLD_MAX, |(_, count)| *count))
+            .sum::<u32>()
+            .min(one.count);
+    }
+    f64::from(held) >= HELD_MIN * f64::from(all)
 }
 
 fn is_told(attempt: &Attempts) -> bool {
@@ -61,6 +85,9 @@ fn is_floods(picture: &Picture<'_>, attempt: &Attempts) -> bool {
 
 /// What the attempts use up: the queue of connections or the processes of the service that they are made at.
 fn exhausted<'a>(picture: &Picture<'a>, attempt: &Attempts) -> Option<&'a ResourceUse> {
+    if !may_hold_most(picture, attempt) {
+        return None;
+    }
     let queues =
         picture.situation.strangers.queues.iter().filter(|queue| attempt.ports.contains(&queue.port));
     let names: Vec<String> = queues
@@ -136,14 +163,13 @@ fn clock(at: Time) -> String {
 
 fn effect(resource: &ResourceUse) -> Evidence {
     let (name, used) = (&resource.name, resource.used);
-    let limit = resource.limit.map_or("?".into(), |limit| format!("{limit:.0}"));
+    let (en, ja) = resource.limit.map_or_else(Default::default, |limit| {
+        (format!(": {used:.0} of {limit:.0}"), format!(": {limit:.0} のうち {used:.0}"))
+    });
     tell::evidence(
         "exhausted",
         Text::default(),
-        Text::new(
-            format!("{name} used up: {used:.0} of {limit}"),
-            format!("{name} を使い切っています: {limit} のうち {used:.0}"),
-        ),
+        Text::new(format!("{name} used up{en}"), format!("{name} を使い切っています{ja}")),
         used,
         resource.usual.map(|usual| usual[1]),
         "sock_diag",
@@ -193,7 +219,7 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
         let culprit = |kind, value: String, share: f64| Culprit {
             kind,
             value,
-            share: (share * 100.0).round() / 100.0,
+            share: (share * 1e3).round() / 1e3,
             r#where: r#where.clone(),
             process: None,
         };
@@ -222,7 +248,7 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
                 (CulpritKind::Prefix, prefix.to_string())
             };
             match out.iter_mut().find(|known| known.kind == kind && known.value == value) {
-                Some(known) => known.share += (share / parts * 100.0).round() / 100.0,
+                Some(known) => known.share += (share / parts * 1e3).round() / 1e3,
                 None => out.push(culprit(kind, value, share / parts)),
             }
         }

@@ -10,6 +10,7 @@ mod bad_edit;
 mod connect_flood;
 mod filling_log;
 mod kernel;
+mod logins;
 mod look_alikes;
 mod processes;
 mod quiet;

@@ -365,7 +365,7 @@ impl Recent {
         }
         let mut all: Vec<Attempts> = Vec::new();
         for stories in by_service.values() {
-            for (story, (cause, deeds)) in judge::judge(stories, &self.live) {
+            for (story, (cause, deeds)) in judge::gathered(judge::judge(stories, &self.live)) {
                 self.tell(&mut all, at, &steps, &story, cause, deeds);
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use toban_model::{
-    Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Sender, Vital, VitalState,
+    Attempts, Connected, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Sender, Vital, VitalState,
 };
 
 use super::*;
@@ -125,6 +125,52 @@ fn a_queue_that_they_fill_makes_an_incident_of_it() {
     // Another service's queue is another's matter.
     situation.strangers.attempts[0].ports = vec![22];
     assert_eq!(answer(&situation)[0].1, Verdict::Watch);
+}
+
+fn no_room(service: &str) -> ResourceUse {
+    ResourceUse {
+        name: format!("{service}.processes"),
+        used: 12.0,
+        limit: None,
+        usual: None,
+        exhausted_since: Some(seconds_ago(20)),
+        limit_from: None,
+    }
+}
+
+#[test]
+fn who_uses_up_a_service_is_named_by_the_connections_there_however_few_the_failures() {
+    let theirs: toban_model::Prefix = "198.51.100.0/24".parse().unwrap();
+    let few = Attempts { in_ten_minutes: 6, all: 6, ..attempt("credential-attack", &["198.51.100.67"], 6) };
+    let mut situation = with(vec![few]);
+    situation.resources.push(no_room("dovecot"));
+    situation.symptoms.push(toban_model::Symptom {
+        kind: toban_model::SymptomKind::Exhausted,
+        what: "dovecot.processes".into(),
+        text: toban_model::Text::fixed("dovecot.processes used up", "dovecot.processes を使い切っています"),
+        value: 12.0,
+        usual: None,
+        since: seconds_ago(20),
+    });
+    let connected =
+        |count, networks| vec![Connected { port: 110, service: Some("dovecot".into()), count, networks }];
+    situation.strangers.connected = connected(60, vec![(theirs, 48)]);
+    check(&situation, Some(("credential-attack", Verdict::Incident, &["198.51.100.67"])));
+    // Others have the connections: who guesses beside them did not do it.
+    for networks in [vec![], vec![("203.0.113.0/24".parse().unwrap(), 50)], vec![(theirs, 20)]] {
+        situation.strangers.connected = connected(60, networks);
+        check(&situation, Some(("not-clear", Verdict::Incident, &[])));
+    }
+    // Nobody guesses at all.
+    situation.strangers.attempts.clear();
+    check(&situation, Some(("not-clear", Verdict::Incident, &[])));
+    let diagnosis = diagnose(&situation);
+    let finding = &diagnosis.findings[0];
+    assert!(finding.confidence < crate::CONFIDENCE_MIN && finding.remedies.is_empty());
+    assert!(finding.advice[0].en.contains("sport = :110"), "{}", finding.advice[0].en);
+    // And no incident is opened by that.
+    let mut course = crate::Course::default();
+    assert!((1..9).all(|second| course.look(Time::from_secs(second), &diagnosis) == crate::Turn::Quiet));
 }
 
 #[test]
