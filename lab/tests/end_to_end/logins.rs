@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
+use toban_lab::now;
 
 use crate::agent::Agent;
 use crate::stage::{Said, Stage, alone, say, wait_for};
@@ -92,4 +93,42 @@ fn who_tries_passwords_at_sshd_until_it_takes_nobody_more_is_named_and_can_be_ba
 #[test]
 fn many_who_try_a_few_passwords_each_at_sshd_are_named_together() {
     tried_at_sshd("ssh-crowd", 2);
+}
+
+/// How long half of the clients waited for the banner, in ms.
+fn banner_ms(stage: &Stage, from: f64, to: f64) -> u64 {
+    let all = stage.lab.outcomes().unwrap();
+    let mut waits: Vec<u64> =
+        all.iter().filter(|o| o.kind == "banner" && o.at >= from && o.at < to).map(|o| o.ms).collect();
+    waits.sort_unstable();
+    waits.get(waits.len() / 2).copied().unwrap_or(0)
+}
+
+#[test]
+fn who_uses_up_a_mail_servers_logins_is_named_with_the_slow_banner() {
+    let _alone = alone();
+    let Some(mut stage) = Stage::up("mail-dictionary") else { return };
+    let up = now();
+    wait_for(60.0, "mail that is fetched", || (stage.lab.outcomes().ok()?.len() >= 8).then_some(()));
+    stage.quiet(8);
+    assert_quiet(&stage);
+    let agent = Agent::start(&stage, &[]);
+    stage.quiet(4);
+    let began = stage.attack(120);
+    wait_for(60.0, "a banner that comes late", || {
+        (banner_ms(&stage, began, now()) > banner_ms(&stage, up, began) * 10).then_some(())
+    });
+    let finding = wait_for(40.0, "the cause", || {
+        let answer = why(&stage).json();
+        // Until the queue is full it is only watched.
+        (answer["verdict"] == "incident").then(|| answer["findings"][0].clone())
+    });
+    assert_named(&stage, &finding);
+    say(finding["summary"].as_str().unwrap());
+    let resource = finding["resource"]["name"].as_str().unwrap();
+    assert!(resource.starts_with("dovecot"), "{finding:#}");
+    let effects = finding["effects"].as_array().unwrap();
+    assert!(effects.iter().any(|effect| effect["what"] == "slow-greeting"), "{finding:#}");
+    assert_opened(&stage);
+    agent.stop(&stage);
 }

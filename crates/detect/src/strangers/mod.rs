@@ -78,6 +78,9 @@ impl Doings {
         let line = &ServiceLine { time: Some(line.time.unwrap_or(read)), ..*line };
         self.recent.said(line);
         self.mail.said(line);
+        if let (Some(client), Some(at)) = (line.client.filter(|_| is_sent_away(line)), line.time) {
+            self.recent.sent_away(line.service, client, at);
+        }
         let over = line.service == b"sshd" && line.text.starts_with(b"exited MaxStartups throttling");
         let said = if over { Some(("sshd", None)) } else { refusal(line) };
         if let (Some((service, limit)), Some(at)) = (said, line.time) {
@@ -283,6 +286,20 @@ fn ports(host: &Host, name: &str) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
+}
+
+/// `pop3-login: Disconnected: Connection queue full (disconnected while authenticating, waited 6 secs): user=<>, …`: a client
+/// whose password was looked at had to make room for another. That takes long where passwords are wrong, since those are
+/// answered late, and also where whoever knows them does not answer.
+fn is_sent_away(line: &ServiceLine<'_>) -> bool {
+    const WORDS: &[u8] = b"Connection queue full (disconnected while authenticating";
+    let Some(colon) = memmem::find(line.text, b"-login: ").filter(|_| line.service == b"dovecot") else {
+        return false;
+    };
+    // Dovecot's own words stand before the first field.
+    let said = &line.text[colon + 8..];
+    let own = &said[..memmem::find(said, b"user=<").unwrap_or(0)];
+    memmem::find(own, WORDS).is_some()
 }
 
 /// Who had no room for a client, with the limit if the line names it. Only a service's own first words count: what a

@@ -189,6 +189,59 @@ fn many_who_try_much_each_are_one_crowd_and_who_stands_out_is_named_besides() {
     assert_eq!(causes[1..], [("credential-attack".into(), 1)]);
 }
 
+/// Lines as Dovecot 2.3 writes them while a dictionary is tried.
+fn sent_away(host: &mut Host1, seconds: f64, client: &str) {
+    let text = format!(
+        "pop3-login: Disconnected: Connection queue full (disconnected while authenticating, waited 1 secs): user=<>, method=PLAIN, rip={client}, lip=10.160.198.99, session=<HV15G+Vg2ZjGEptr>"
+    );
+    host.doings.said(
+        at(seconds),
+        &ServiceLine {
+            time: Some(at(seconds)),
+            service: b"dovecot",
+            pid: None,
+            client: client.parse().ok(),
+            account: None,
+            act: Act::Other,
+            times: 1,
+            text: text.as_bytes(),
+        },
+    );
+}
+
+#[test]
+fn who_is_sent_away_as_the_guessers_are_is_one_of_them_and_who_was_ever_let_in_is_not() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..30u32 {
+        host.said(1800.0 + f64::from(n), "dovecot", "198.51.100.67", &format!("word{n}"), FAILED);
+        for client in ["198.51.100.68", "203.0.113.9", "192.0.2.12"] {
+            sent_away(&mut host, 1800.0 + f64::from(n), client);
+        }
+    }
+    for n in 0..9 {
+        // A neighbour of a guesser, and somebody else, whose program tries now and then.
+        sent_away(&mut host, 1800.0 + f64::from(n), "198.51.100.69");
+        sent_away(&mut host, 1800.0 + f64::from(n), "203.0.113.200");
+    }
+    let attempts = host.attempts(1830.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    let clients: Vec<String> = attempt.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["198.51.100.67", "198.51.100.68", "198.51.100.69", "203.0.113.9"]);
+    assert_eq!((attempt.cause.as_str(), attempt.in_ten_minutes), ("credential-attack", 30));
+}
+
+/// The look-alike: whoever knows the passwords does not answer, and everybody is sent away.
+#[test]
+fn everybody_is_sent_away_where_passwords_are_not_answered_for() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..300u32 {
+        sent_away(&mut host, 1800.0 + f64::from(n) / 10.0, &format!("192.0.2.{}", 10 + n % 30));
+    }
+    assert_eq!(host.attempts(1830.0), []);
+}
+
 #[test]
 fn established_connections_are_counted_by_network() {
     let row = |state, port, peers: Option<&str>, count| toban_model::SocketCount {
