@@ -242,14 +242,16 @@ impl Recent {
         times.retain(|client, times| *times >= SENT_AWAY_MIN && !is_known(*client));
         for (story, _) in blamed.iter_mut().filter(|(_, (_, deeds))| *deeds == [Deed::Guess]) {
             let networks: BTreeSet<Prefix> = story.clients.iter().map(|client| network(*client)).collect();
-            let joins = |client: &Bits, times: &mut usize| {
+            let joins = |(client, times): &(Bits, usize)| {
                 networks.contains(&network(*client)) || *times >= SENT_AWAY_ELSEWHERE_MIN
             };
+            let (joined, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut times).into_iter().partition(joins);
+            times = rest.into_iter().collect();
             let (service, nothing) = (story.service, Deeds::default());
-            let joined = times.extract_if(.., joins).map(|(client, _)| {
+            let alone = |(client, _)| {
                 Story::new(Who { service, client }, &nothing, Way::Logins, 0, &Marks::default())
-            });
-            let joined: Vec<Story> = joined.collect();
+            };
+            let joined: Vec<Story> = joined.into_iter().map(alone).collect();
             if let Some(together) = Story::together(std::iter::once(&*story).chain(&joined)) {
                 *story = together;
             }
