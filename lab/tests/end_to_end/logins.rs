@@ -118,6 +118,14 @@ fn who_uses_up_a_mail_servers_logins_is_named_with_the_slow_banner() {
     wait_for(60.0, "a banner that comes late", || {
         (banner_ms(&stage, began, now()) > banner_ms(&stage, up, began) * 10).then_some(())
     });
+    wait_for(60.0, "what dovecot says of each of them", || {
+        let log = stage.run(&["cat", "/var/log/mail.log"]).out;
+        let told = |who: &Ipv4Addr| {
+            let (ended, asked) = (format!("rip={who},"), format!(",{who},<"));
+            log.lines().filter(|line| line.contains(&ended) || line.contains(&asked)).count() >= 10
+        };
+        stage.truth.attackers.addresses.iter().all(told).then_some(())
+    });
     let finding = wait_for(40.0, "the cause", || {
         let answer = why(&stage).json();
         // Until the queue is full it is only watched.

@@ -220,38 +220,46 @@ impl Recent {
         }
     }
 
-    /// Adds to those who guess at a service who was sent away as they were, and never let in.
+    /// Adds to those who guess at a service who does as they do and was never let in: their neighbours who guess at
+    /// several accounts, too, and who was sent away as they were.
     fn join(
         &self,
         blamed: &mut [(Story, judge::Cause)],
+        stories: &[Story],
         service: u8,
         at: Time,
         spared: impl Fn(Bits) -> bool,
     ) {
-        let mut times: BTreeMap<Bits, usize> = BTreeMap::new();
+        let mut sent_away: BTreeMap<Bits, usize> = BTreeMap::new();
         for (who, then) in &self.sent_away {
             if who.service == service && *then <= at && at.since(*then) <= SPAN {
-                *times.entry(who.client).or_default() += 1;
+                *sent_away.entry(who.client).or_default() += 1;
             }
         }
         let network = |client: Bits| prefix_of(address(client), 24, 64);
-        let is_known = |client: Bits| {
-            let is_regular = self.regulars.iter().any(|known| known.key.client == client);
-            is_regular || spared(client) || blamed.iter().any(|(story, _)| story.clients.contains(&client))
-        };
-        times.retain(|client, times| *times >= SENT_AWAY_MIN && !is_known(*client));
+        let is_named = |client: Bits| blamed.iter().any(|(story, _)| story.clients.contains(&client));
+        let is_regular = |client: Bits| self.regulars.iter().any(|known| known.key.client == client);
+        let guess = |story: &&Story| story.logins == 0 && story.times(Deed::Guess) > 0;
+        let mut others: Vec<Story> =
+            stories.iter().filter(guess).filter(|story| !is_named(story.clients[0])).cloned().collect();
+        for (client, times) in &sent_away {
+            let is_known = stories.iter().any(|story| story.clients == [*client]);
+            if *times >= SENT_AWAY_MIN && !is_known && !is_regular(*client) && !spared(*client) {
+                let who = Who { service, client: *client };
+                others.push(Story::new(who, &Deeds::default(), Way::Logins, 0, &Marks::default()));
+            }
+        }
         for (story, _) in blamed.iter_mut().filter(|(_, (_, deeds))| *deeds == [Deed::Guess]) {
             let networks: BTreeSet<Prefix> = story.clients.iter().map(|client| network(*client)).collect();
-            let joins = |(client, times): &(Bits, usize)| {
-                networks.contains(&network(*client)) || *times >= SENT_AWAY_ELSEWHERE_MIN
+            let joins = |other: &Story| {
+                let client = other.clients[0];
+                let away = sent_away.get(&client).copied().unwrap_or_default();
+                let near = networks.contains(&network(client));
+                near && (other.accounts().len() > 1 || away >= SENT_AWAY_MIN)
+                    || away >= SENT_AWAY_ELSEWHERE_MIN
             };
-            let (joined, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut times).into_iter().partition(joins);
-            times = rest.into_iter().collect();
-            let (service, nothing) = (story.service, Deeds::default());
-            let alone = |(client, _)| {
-                Story::new(Who { service, client }, &nothing, Way::Logins, 0, &Marks::default())
-            };
-            let joined: Vec<Story> = joined.into_iter().map(alone).collect();
+            let (joined, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut others).into_iter().partition(joins);
+            others = rest;
             if let Some(together) = Story::together(std::iter::once(&*story).chain(&joined)) {
                 *story = together;
             }
@@ -423,7 +431,7 @@ impl Recent {
         let mut all: Vec<Attempts> = Vec::new();
         for (service, stories) in &by_service {
             let mut blamed = judge::gathered(judge::judge(stories, &self.live));
-            self.join(&mut blamed, *service, at, |client| spared(client, Way::Logins));
+            self.join(&mut blamed, stories, *service, at, |client| spared(client, Way::Logins));
             for (story, (cause, deeds)) in blamed {
                 self.tell(&mut all, at, &steps, &story, cause, deeds);
             }

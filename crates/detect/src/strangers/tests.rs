@@ -231,6 +231,24 @@ fn who_is_sent_away_as_the_guessers_are_is_one_of_them_and_who_was_ever_let_in_i
     assert_eq!((attempt.cause.as_str(), attempt.in_ten_minutes), ("credential-attack", 30));
 }
 
+#[test]
+fn a_neighbour_of_a_guesser_who_guesses_too_is_named_and_one_who_mistyped_is_not() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..30u32 {
+        host.said(1800.0 + f64::from(n), "dovecot", "198.51.100.67", &format!("word{n}"), FAILED);
+    }
+    for n in 0..3u32 {
+        host.said(1820.0 + f64::from(n), "dovecot", "198.51.100.70", &format!("word{n}"), FAILED);
+        host.said(1820.0 + f64::from(n), "dovecot", "198.51.100.71", "clara", FAILED);
+        host.said(1820.0 + f64::from(n), "dovecot", "203.0.113.70", &format!("word{n}"), FAILED);
+    }
+    let attempts = host.attempts(1830.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    let clients: Vec<String> = attempt.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["198.51.100.67", "198.51.100.70"]);
+}
+
 /// The look-alike: whoever knows the passwords does not answer, and everybody is sent away.
 #[test]
 fn everybody_is_sent_away_where_passwords_are_not_answered_for() {
