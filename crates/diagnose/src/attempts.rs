@@ -25,6 +25,8 @@ const CULPRITS_MAX: usize = 100;
 const HELD_MIN: f64 = 0.5;
 const UNTOLD_MAX: u32 = 3;
 const BAN_FOR_S: u64 = 3600;
+/// Fewer handshakes are on their way at every moment.
+const HALF_OPEN_MIN: u32 = 8;
 /// Clients that a finding's words name one by one.
 const NAMED_MAX: usize = 3;
 
@@ -147,6 +149,7 @@ pub(crate) fn judge(picture: &Picture<'_>, words: &Words) -> Judged {
             .iter()
             .map(effect)
             .chain(resource.iter().flat_map(|_| waiting(picture, &all)))
+            .chain(resource.iter().flat_map(|_| half_open(picture, &all)))
             .collect(),
         resource,
     })
@@ -190,6 +193,29 @@ fn waiting(picture: &Picture<'_>, all: &[&Attempts]) -> Option<Evidence> {
             format!("応答(バナー)が遅延しています: {port} 番ポートで {len} 接続が待機中です(上限 {limit})"),
         ),
         f64::from(len),
+        Some(0.0),
+        "sock_diag",
+    ))
+}
+
+/// Handshakes at their service that never end, by where they come from: whoever only begins them may forge that, so
+/// nobody is named by it.
+fn half_open(picture: &Picture<'_>, all: &[&Attempts]) -> Option<Evidence> {
+    let ports = picture.situation.strangers.half_open.iter().filter(|port| port.count >= HALF_OPEN_MIN);
+    let theirs = ports.filter(|one| all.iter().any(|attempt| attempt.ports.contains(&one.port)));
+    let most = theirs.max_by_key(|one| one.count)?;
+    let (port, count) = (most.port, most.count);
+    let first = most.networks.iter().take(NAMED_MAX);
+    let rest = count.saturating_sub(first.clone().map(|(_, count)| count).sum());
+    let named: String = first.map(|(network, count)| format!("{network} {count} · ")).collect();
+    Some(tell::evidence(
+        "half-open",
+        Text::default(),
+        Text::new(
+            format!("{count} half-open connections at port {port}: {named}all others {rest}"),
+            format!("{port} 番ポートに確立途中の接続が {count} 件あります: {named}その他 {rest}"),
+        ),
+        f64::from(count),
         Some(0.0),
         "sock_diag",
     ))

@@ -117,7 +117,9 @@ fn a_queue_that_they_fill_makes_an_incident_of_it() {
     let finding = &diagnosis.findings[0];
     assert_eq!(finding.resource.as_ref().map(|r| r.name.as_str()), Some("dovecot.accept-queue:110"));
     let effects: Vec<(&str, f64)> = finding.effects.iter().map(|e| (e.what.as_str(), e.value)).collect();
-    assert_eq!(effects, [("exhausted", 25.0), ("slow-greeting", 25.0)]);
+    assert_eq!(effects, [("exhausted", 25.0), ("slow-greeting", 25.0), ("half-open", 25.0)]);
+    let said = &finding.effects[2].text.en;
+    assert!(said.ends_with("203.0.113.0/24 20 · all others 5"), "{said}");
     assert!(finding.ruled_out.iter().any(|out| out.cause == "syn-flood"), "{:?}", finding.ruled_out);
     let steps = &finding.remedies[0].plan.steps;
     let toban_model::Action::Ban { prefixes, ports, .. } = &steps[0] else { panic!("{steps:?}") };
