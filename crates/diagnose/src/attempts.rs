@@ -49,11 +49,13 @@ pub(crate) fn told<'a>(picture: &Picture<'a>, cause: &str) -> Vec<&'a Attempts> 
         .collect()
 }
 
-/// Whether most connections at their service can be theirs, by where those come from.
+/// Whether most connections at their service can be of those who try something there, by where they come from.
 fn may_hold_most(picture: &Picture<'_>, attempt: &Attempts) -> bool {
     let connected = &picture.situation.strangers.connected;
     let connected = connected.iter().filter(|one| attempt.ports.contains(&one.port));
-    let theirs = attempt.clients.iter().map(|client| prefix_of(*client, 24, 48)).collect::<BTreeSet<_>>();
+    let all = picture.situation.strangers.attempts.iter().filter(|one| one.service == attempt.service);
+    let clients = all.flat_map(|one| &one.clients);
+    let theirs: BTreeSet<Prefix> = clients.map(|client| prefix_of(*client, 24, 48)).collect();
     let (mut all, mut held) = (0, 0);
     for one in connected {
         all += one.count;

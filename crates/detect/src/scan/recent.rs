@@ -230,6 +230,9 @@ impl Recent {
         at: Time,
         spared: impl Fn(Bits) -> bool,
     ) {
+        if !blamed.iter().any(|(_, (_, deeds))| *deeds == [Deed::Guess]) {
+            return;
+        }
         let mut sent_away: BTreeMap<Bits, usize> = BTreeMap::new();
         for (who, then) in &self.sent_away {
             if who.service == service && *then <= at && at.since(*then) <= SPAN {
@@ -237,7 +240,8 @@ impl Recent {
             }
         }
         let network = |client: Bits| prefix_of(address(client), 24, 64);
-        let is_named = |client: Bits| blamed.iter().any(|(story, _)| story.clients.contains(&client));
+        let is_named =
+            |client: Bits| blamed.iter().any(|(story, _)| story.clients.binary_search(&client).is_ok());
         let is_regular = |client: Bits| self.regulars.iter().any(|known| known.key.client == client);
         let guess = |story: &&Story| story.logins == 0 && story.times(Deed::Guess) > 0;
         let mut others: Vec<Story> =

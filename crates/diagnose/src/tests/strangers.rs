@@ -158,6 +158,11 @@ fn who_uses_up_a_service_is_named_by_the_connections_there_however_few_the_failu
         |count, networks| vec![Connected { port: 110, service: Some("dovecot".into()), count, networks }];
     situation.strangers.connected = connected(60, vec![(theirs, 48)]);
     check(&situation, Some(("credential-attack", Verdict::Incident, &["198.51.100.67"])));
+    // Two together have most of them.
+    let mut two = situation.clone();
+    two.strangers.attempts.push(attempt("credential-attack", &["192.0.2.67"], 5));
+    two.strangers.connected = connected(60, vec![(theirs, 24), ("192.0.2.0/24".parse().unwrap(), 20)]);
+    check(&two, Some(("credential-attack", Verdict::Incident, &["198.51.100.67", "192.0.2.67"])));
     // Others have the connections: who guesses beside them did not do it.
     for networks in [vec![], vec![("203.0.113.0/24".parse().unwrap(), 50)], vec![(theirs, 20)]] {
         situation.strangers.connected = connected(60, networks);
