@@ -63,7 +63,7 @@ fn failures(stage: &Stage) -> BTreeMap<Ipv4Addr, usize> {
 
 /// Waits until each of them has tried so many passwords.
 fn wait_for_failures(stage: &Stage, whose: &[Ipv4Addr], each: usize) {
-    wait_for(90.0, "the wrong passwords", || {
+    wait_for(150.0, "the wrong passwords", || {
         let by = failures(stage);
         whose.iter().all(|who| by.get(who).is_some_and(|times| *times >= each)).then_some(())
     });
