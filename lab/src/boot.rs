@@ -196,6 +196,8 @@ fn fresh_state(root: &Path, host: &HostPlan) -> anyhow::Result<()> {
         fs::write(root.join(empty), "")?;
     }
     fs::set_permissions(log.join("kern.log"), fs::Permissions::from_mode(0o640))?;
+    // sshd writes into no other.
+    fs::set_permissions(log.join("btmp"), fs::Permissions::from_mode(0o600))?;
     chown(log.join("kern.log"), Some(0), Some(ADM))?;
     let HostPlan { name, address, .. } = host;
     fs::write(root.join("etc/hostname"), format!("{name}\n"))?;

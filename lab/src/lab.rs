@@ -62,6 +62,7 @@ impl Lab {
         let scenario = scenarios::find(scenario)?;
         prerequisites::check()?;
         let plan = scenarios::plan(scenario, params)?;
+        prerequisites::check_plan(&plan)?;
         let dir = Dir::of(name);
         fs::create_dir_all(base())?;
         if dir.0.exists() && !dir.is_kept() {

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::LabError;
+use crate::plan::Plan;
 
 /// Debian packages that the scenarios are made of. `nftables`, `procps` and `curl` are independent readers for tests.
 const PACKAGES: &[&str] = &[
@@ -33,13 +34,9 @@ const PACKAGES: &[&str] = &[
     "util-linux",
 ];
 
-/// Programs without which no scenario runs. lxcfs is not among them: without it a host shows the machine's vitals.
+/// Programs without which no scenario runs; what its services are besides, its plan says. lxcfs is not among them: without
+/// it a host shows the machine's vitals.
 const PROGRAMS: &[&str] = &[
-    "/usr/sbin/apache2",
-    "/usr/sbin/mariadbd",
-    "/usr/sbin/dovecot",
-    "/usr/sbin/haproxy",
-    "/usr/sbin/postfix",
     "/usr/sbin/rsyslogd",
     "/usr/sbin/sshd",
     "/usr/bin/ssh",
@@ -50,6 +47,37 @@ const PROGRAMS: &[&str] = &[
     "/usr/sbin/service",
 ];
 
+/// What services are started by, and the programs that they are.
+const SERVICES: &[(&str, &str)] = &[
+    ("apache2", "/usr/sbin/apache2"),
+    ("dovecot", "/usr/sbin/dovecot"),
+    ("haproxy", "/usr/sbin/haproxy"),
+    ("mariadb", "/usr/sbin/mariadbd"),
+    ("postfix", "/usr/sbin/postfix"),
+];
+
+/// Says what the services of a plan need and this machine does not have.
+pub(crate) fn check_plan(plan: &Plan) -> Result<(), LabError> {
+    fn words<'p>(lists: impl Iterator<Item = &'p Vec<Vec<String>>>) -> Vec<&'p str> {
+        let is_apart = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        lists.flatten().flatten().flat_map(|word| word.split(is_apart)).collect()
+    }
+    let started = words(plan.hosts.iter().map(|host| &host.services));
+    let missing = SERVICES.iter().find(|(name, path)| started.contains(name) && !Path::new(path).exists());
+    // In workers or on its own: either way it is configured by its version.
+    let is_php = |word: &&str| word.len() > 3 && word.starts_with("php");
+    let php = words(plan.hosts.iter().map(|host| &host.setup)).iter().any(is_php);
+    match missing {
+        Some((_, path)) => Err(missing_program(path)),
+        None if php && php_version().is_none() => Err(missing_program("php-fpm")),
+        None => Ok(()),
+    }
+}
+
+fn missing_program(program: &str) -> LabError {
+    LabError::Skip { because: format!("{program} is missing (cargo xtask lab install)") }
+}
+
 /// Says why this machine cannot hold a lab, if it cannot.
 pub fn check() -> Result<(), LabError> {
     let skip = |because: String| Err(LabError::Skip { because });
@@ -57,10 +85,7 @@ pub fn check() -> Result<(), LabError> {
         return skip("the lab needs root".into());
     }
     if let Some(missing) = PROGRAMS.iter().find(|program| !Path::new(program).exists()) {
-        return skip(format!("{missing} is missing (cargo xtask lab install)"));
-    }
-    if php_version().is_none() {
-        return skip("php-fpm is missing (cargo xtask lab install)".into());
+        return Err(missing_program(missing));
     }
     // The namespaces, tried rather than guessed: containers differ in what they withhold.
     let tried = Command::new("unshare")

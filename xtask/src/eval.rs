@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
-use toban_diagnose::diagnose;
+use toban_diagnose::{CONFIDENCE_MIN, diagnose};
 use toban_model::{CulpritKind, Finding, Prefix, Situation};
 use toban_record::Case;
 
@@ -120,7 +120,9 @@ fn known() -> Result<Vec<Known>> {
 }
 
 fn judge(known: &Known, verbose: bool) -> Score {
-    let findings = diagnose(&known.situation).findings;
+    let mut findings = diagnose(&known.situation).findings;
+    // What is not clear names nothing.
+    findings.retain(|finding| finding.confidence >= CONFIDENCE_MIN);
     let is = |finding: &Finding| known.expected.iter().any(|expected| expected.cause == finding.cause);
     let first = findings.first().is_some_and(is);
     // Of two at once both are to be told.

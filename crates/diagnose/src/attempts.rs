@@ -1,11 +1,11 @@
 //! What the causes about tried passwords and weak spots share: which attempts are worth telling, what they exhaust, who
 //! is named, and whom a ban would hit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toban_model::{
     Action, Attempts, Collateral, Culprit, CulpritKind, Evidence, Plan, Prefix, Remedy, ResourceUse, Risk,
-    Text, Time, Verdict, Where, same_family_contains,
+    Text, Time, Verdict, Where, prefix_of, same_family_contains,
 };
 
 use crate::causes::{Candidate, Judged};
@@ -20,8 +20,13 @@ const CROWD_MIN: u32 = 60;
 const TIMES_USUAL: f64 = 3.0;
 const ANYWAY: u32 = 600;
 /// More culprits than this are told by what they have in common.
-const CULPRITS_MAX: usize = 24;
+const CULPRITS_MAX: usize = 100;
+/// So much of a service's connections is theirs, if they use it up; and a network with fewer is not told one by one.
+const HELD_MIN: f64 = 0.5;
+const UNTOLD_MAX: u32 = 3;
 const BAN_FOR_S: u64 = 3600;
+/// Fewer handshakes are on their way at every moment.
+const HALF_OPEN_MIN: u32 = 8;
 /// Clients that a finding's words name one by one.
 const NAMED_MAX: usize = 3;
 
@@ -38,7 +43,30 @@ pub(crate) struct Words {
 /// The attempts of a kind that are more than everyday noise.
 pub(crate) fn told<'a>(picture: &Picture<'a>, cause: &str) -> Vec<&'a Attempts> {
     let attempts = picture.situation.strangers.attempts.iter().filter(|attempt| attempt.cause == cause);
-    attempts.filter(|attempt| is_told(attempt) && !is_floods(picture, attempt)).collect()
+    attempts
+        .filter(|attempt| is_told(attempt) || exhausted(picture, attempt).is_some())
+        .filter(|attempt| !is_floods(picture, attempt))
+        .collect()
+}
+
+/// Whether most connections at their service can be of those who try something there, by where they come from.
+fn may_hold_most(picture: &Picture<'_>, attempt: &Attempts) -> bool {
+    let connected = &picture.situation.strangers.connected;
+    let connected = connected.iter().filter(|one| attempt.ports.contains(&one.port));
+    let all = picture.situation.strangers.attempts.iter().filter(|one| one.service == attempt.service);
+    let clients = all.flat_map(|one| &one.clients);
+    let theirs: BTreeSet<Prefix> = clients.map(|client| prefix_of(*client, 24, 48)).collect();
+    let (mut all, mut held) = (0, 0);
+    for one in connected {
+        all += one.count;
+        let told = |network: &Prefix| one.networks.iter().find(|(known, _)| known == network);
+        held += theirs
+            .iter()
+            .map(|n| told(n).map_or(UNTOLD_MAX, |(_, count)| *count))
+            .sum::<u32>()
+            .min(one.count);
+    }
+    f64::from(held) >= HELD_MIN * f64::from(all)
 }
 
 fn is_told(attempt: &Attempts) -> bool {
@@ -61,6 +89,9 @@ fn is_floods(picture: &Picture<'_>, attempt: &Attempts) -> bool {
 
 /// What the attempts use up: the queue of connections or the processes of the service that they are made at.
 fn exhausted<'a>(picture: &Picture<'a>, attempt: &Attempts) -> Option<&'a ResourceUse> {
+    if !may_hold_most(picture, attempt) {
+        return None;
+    }
     let queues =
         picture.situation.strangers.queues.iter().filter(|queue| attempt.ports.contains(&queue.port));
     let names: Vec<String> = queues
@@ -120,6 +151,7 @@ pub(crate) fn judge(picture: &Picture<'_>, words: &Words) -> Judged {
             .iter()
             .map(effect)
             .chain(resource.iter().flat_map(|_| waiting(picture, &all)))
+            .chain(resource.iter().flat_map(|_| half_open(picture, &all)))
             .collect(),
         resource,
     })
@@ -136,14 +168,13 @@ fn clock(at: Time) -> String {
 
 fn effect(resource: &ResourceUse) -> Evidence {
     let (name, used) = (&resource.name, resource.used);
-    let limit = resource.limit.map_or("?".into(), |limit| format!("{limit:.0}"));
+    let (en, ja) = resource.limit.map_or_else(Default::default, |limit| {
+        (format!(": {used:.0} of {limit:.0}"), format!(": {limit:.0} のうち {used:.0}"))
+    });
     tell::evidence(
         "exhausted",
         Text::default(),
-        Text::new(
-            format!("{name} used up: {used:.0} of {limit}"),
-            format!("{name} を使い切っています: {limit} のうち {used:.0}"),
-        ),
+        Text::new(format!("{name} used up{en}"), format!("{name} を使い切っています{ja}")),
         used,
         resource.usual.map(|usual| usual[1]),
         "sock_diag",
@@ -164,6 +195,29 @@ fn waiting(picture: &Picture<'_>, all: &[&Attempts]) -> Option<Evidence> {
             format!("応答(バナー)が遅延しています: {port} 番ポートで {len} 接続が待機中です(上限 {limit})"),
         ),
         f64::from(len),
+        Some(0.0),
+        "sock_diag",
+    ))
+}
+
+/// Handshakes at their service that never end, by where they come from: whoever only begins them may forge that, so
+/// nobody is named by it.
+fn half_open(picture: &Picture<'_>, all: &[&Attempts]) -> Option<Evidence> {
+    let ports = picture.situation.strangers.half_open.iter().filter(|port| port.count >= HALF_OPEN_MIN);
+    let theirs = ports.filter(|one| all.iter().any(|attempt| attempt.ports.contains(&one.port)));
+    let most = theirs.max_by_key(|one| one.count)?;
+    let (port, count) = (most.port, most.count);
+    let first = most.networks.iter().take(NAMED_MAX);
+    let rest = count.saturating_sub(first.clone().map(|(_, count)| count).sum());
+    let named: String = first.map(|(network, count)| format!("{network} {count} · ")).collect();
+    Some(tell::evidence(
+        "half-open",
+        Text::default(),
+        Text::new(
+            format!("{count} half-open connections at port {port}: {named}all others {rest}"),
+            format!("{port} 番ポートに確立途中の接続が {count} 件あります: {named}その他 {rest}"),
+        ),
+        f64::from(count),
         Some(0.0),
         "sock_diag",
     ))
@@ -193,7 +247,7 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
         let culprit = |kind, value: String, share: f64| Culprit {
             kind,
             value,
-            share: (share * 100.0).round() / 100.0,
+            share: (share * 1e3).round() / 1e3,
             r#where: r#where.clone(),
             process: None,
         };
@@ -222,7 +276,7 @@ fn culprits(all: &[&Attempts]) -> Vec<Culprit> {
                 (CulpritKind::Prefix, prefix.to_string())
             };
             match out.iter_mut().find(|known| known.kind == kind && known.value == value) {
-                Some(known) => known.share += (share / parts * 100.0).round() / 100.0,
+                Some(known) => known.share += (share / parts * 1e3).round() / 1e3,
                 None => out.push(culprit(kind, value, share / parts)),
             }
         }

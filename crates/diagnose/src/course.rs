@@ -54,7 +54,9 @@ impl Course {
     /// Takes one look.
     pub fn look(&mut self, at: Time, diagnosis: &Diagnosis) -> Turn {
         // What is only unusual neither opens an incident nor gives it its name.
-        let grave = diagnosis.findings.first().filter(|f| f.verdict == Verdict::Incident);
+        // Nor what has no cause that is clear.
+        let is_clear = |f: &&Finding| f.confidence >= crate::CONFIDENCE_MIN;
+        let grave = diagnosis.findings.first().filter(|f| f.verdict == Verdict::Incident).filter(is_clear);
         let cause = grave.map(|f| f.cause.clone());
         let seen = diagnosis.verdict == Verdict::Incident && cause.is_some();
         if seen {

@@ -15,6 +15,7 @@ mod remedies;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod unclear;
 
 pub use course::{Course, Turn, gather};
 use toban_model::{Evidence, Finding, RuledOut, Situation, SymptomKind, Verdict};
@@ -29,7 +30,7 @@ pub fn kernel_words(situation: &Situation) -> Vec<Evidence> {
 }
 
 /// Below this a cause is not named; "not clear" is a good answer.
-const CONFIDENCE_MIN: f64 = 0.5;
+pub const CONFIDENCE_MIN: f64 = 0.5;
 
 /// What is the matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,11 +63,6 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
         .collect();
     in_order(&mut findings);
     number_remedies(&mut findings);
-    // Once, for the answer: what the kernel said in the window is read beside whatever is named.
-    if let Some(first) = findings.first_mut() {
-        let told = first.evidence.iter().any(|fact| fact.what == "kernel-word");
-        first.evidence.extend(failures::kernel_words(situation).into_iter().filter(|_| !told));
-    }
     let gravest = findings.iter().map(|finding| finding.verdict).max().unwrap_or_default();
     let symptoms = situation.symptoms.iter().map(|symptom| match symptom.kind {
         // Memory is short only as long as the kernel kills for it: `is_incident` looks at when.
@@ -76,7 +72,16 @@ pub fn diagnose(situation: &Situation) -> Diagnosis {
         SymptomKind::Fall | SymptomKind::OomKill | SymptomKind::Errors => Verdict::Ok,
     });
     let of_saturation = if saturated { Verdict::Incident } else { Verdict::Ok };
-    Diagnosis { verdict: symptoms.max().unwrap_or_default().max(gravest).max(of_saturation), findings }
+    let verdict = symptoms.max().unwrap_or_default().max(gravest).max(of_saturation);
+    if verdict == Verdict::Incident && findings.is_empty() {
+        findings.extend(unclear::finding(&picture));
+    }
+    // Once, for the answer: what the kernel said in the window is read beside whatever is named.
+    if let Some(first) = findings.first_mut() {
+        let told = first.evidence.iter().any(|fact| fact.what == "kernel-word");
+        first.evidence.extend(failures::kernel_words(situation).into_iter().filter(|_| !told));
+    }
+    Diagnosis { verdict, findings }
 }
 
 /// The answer first: what is exhausted or failed before what is only unusual, and the surest of them.

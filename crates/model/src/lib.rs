@@ -56,7 +56,8 @@ pub use situation::{
     Traffic, Via,
 };
 pub use strangers::{
-    Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Refusals, Sender, Strangers,
+    Attempts, Connected, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Refusals, Sender,
+    Strangers,
 };
 pub use text::{Lang, Text};
 pub use time::Time;

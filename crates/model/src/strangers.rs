@@ -17,6 +17,9 @@ pub struct Strangers {
     pub queues: Vec<ListenQueue>,
     /// Connections whose handshake has not ended, by listener.
     pub half_open: Vec<HalfOpen>,
+    /// Established connections, by listener.
+    #[serde(default)]
+    pub connected: Vec<Connected>,
     /// Who reads page after page as a program does; the busiest first.
     pub crawls: Vec<Crawl>,
     /// The mails that this host takes in and sends on; `None` without any.
@@ -107,6 +110,19 @@ pub struct HalfOpen {
     /// How many are in SYN_RECV.
     pub count: u32,
     /// The networks with most of them. Who only sends SYNs may have forged these addresses.
+    pub networks: Vec<(Prefix, u32)>,
+}
+
+/// Established connections at one port, accepted or waiting for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connected {
+    /// The port.
+    pub port: u16,
+    /// The service that listens there, by its id.
+    pub service: Option<String>,
+    /// How many there are.
+    pub count: u32,
+    /// The networks with most of them (/24 or /48), the first first; a network with fewer than four is not told.
     pub networks: Vec<(Prefix, u32)>,
 }
 

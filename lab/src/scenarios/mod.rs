@@ -13,6 +13,7 @@ mod shared_link;
 mod slow_readers;
 mod ssh_dictionary;
 mod stack;
+mod stolen_form;
 mod table_lock;
 mod xmlrpc_flood;
 
@@ -45,6 +46,7 @@ pub static ALL: &[Scenario] = &[
     mail_dictionary::SCENARIO,
     ssh_dictionary::DICTIONARY,
     ssh_dictionary::CROWD,
+    stolen_form::SCENARIO,
 ];
 
 pub(crate) fn find(id: &str) -> Result<&'static Scenario, LabError> {

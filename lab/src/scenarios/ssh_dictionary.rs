@@ -33,9 +33,9 @@ fn draw(draw: &mut Draw, crowd: bool) -> Result<Plan, LabError> {
     let counts = Counts { clients: 40..=60, client_prefixes: 15..=25, attacker_prefixes: 1..=1 };
     let mut who = Neighbourhood::draw(draw, counts)?;
     let (attackers, sources, pause_ms) = if crowd {
-        let networks = draw.number("attacker-networks", 56..=64)? as usize;
-        let pause_ms = draw.number("pause-ms", 6_000..=9_000)?;
-        who.attacker_prefixes = strangers(draw.rng(), &who, networks.min(200));
+        let networks = draw.number("attacker-networks", 44..=50)? as usize;
+        let pause_ms = draw.number("pause-ms", 4_000..=6_000)?;
+        who.attacker_prefixes = strangers(draw.rng(), networks.min(200));
         let each = |prefix: &Ipv4Net| addresses(draw.rng(), &[*prefix], 1);
         let mut all: Vec<Ipv4Addr> = who.attacker_prefixes.iter().flat_map(each).collect();
         all.sort_unstable();
@@ -63,6 +63,10 @@ fn draw(draw: &mut Draw, crowd: bool) -> Result<Plan, LabError> {
         "",
     ));
     files.push(prefork(60));
+    if crowd {
+        // They are not to be turned away: that each of them tries little is what is told here.
+        files.push(file("/etc/ssh/sshd_config.d/startups.conf", "MaxStartups 100:30:200\n"));
+    }
     files.push(file("/var/www/html/index.php", format!("<?php\n{PAGE_PHP}")));
     let host = HostPlan {
         name: "web1".into(),
@@ -91,12 +95,12 @@ fn draw(draw: &mut Draw, crowd: bool) -> Result<Plan, LabError> {
     Ok(Plan { lan: who.lan, hosts: vec![host], clients, admin, attack, truth })
 }
 
-/// Networks of nobody else.
-fn strangers(rng: &mut fastrand::Rng, who: &Neighbourhood, count: usize) -> Vec<Ipv4Net> {
+/// Networks of nobody else, of many providers: in the range that is reserved for ever (RFC 1112), which Linux routes.
+fn strangers(rng: &mut fastrand::Rng, count: usize) -> Vec<Ipv4Net> {
     let mut found: Vec<Ipv4Net> = Vec::new();
     while found.len() < count {
-        let new = net(Ipv4Addr::new(198, 18 + rng.u8(0..2), rng.u8(..), 0), 24);
-        if !found.contains(&new) && !who.client_prefixes.contains(&new) && !new.contains(&who.admin) {
+        let new = net(Ipv4Addr::new(rng.u8(240..=254), rng.u8(..), rng.u8(..), 0), 24);
+        if !found.contains(&new) {
             found.push(new);
         }
     }

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use toban_model::{Client, Holder, Look, Rate, Side, Situation, Symptom, SymptomKind, Text, Traffic, Via};
+use toban_model::{
+    Client, Holder, Look, Prefix, Rate, Side, Situation, Strangers, Symptom, SymptomKind, Text, Traffic, Via,
+    prefix_of,
+};
 use toban_record::Case;
 use toban_record::case::Anonymizer;
 
@@ -82,9 +85,7 @@ impl Variant {
                     });
                 }
                 situation.balancers.iter_mut().for_each(|balancer| *balancer = six(*balancer));
-                for crawl in &mut situation.strangers.crawls {
-                    crawl.network = toban_model::prefix_of(six(crawl.network.addr()), 24, 48);
-                }
+                strangers_in_six(&mut situation.strangers, six);
                 for worker in situation.servers.iter_mut().flat_map(|server| &mut server.workers) {
                     if let Some(peer) = &mut worker.peer {
                         peer.set_ip(six(peer.ip()));
@@ -172,6 +173,28 @@ fn in_six(address: IpAddr, net: u16) -> IpAddr {
     }
 }
 
+fn strangers_in_six(strangers: &mut Strangers, six: impl Fn(IpAddr) -> IpAddr) {
+    let company = |network: &mut Prefix| *network = prefix_of(six(network.addr()), 24, 48);
+    strangers.crawls.iter_mut().for_each(|crawl| company(&mut crawl.network));
+    let connected = strangers.connected.iter_mut().flat_map(|port| &mut port.networks);
+    let half_open = strangers.half_open.iter_mut().flat_map(|port| &mut port.networks);
+    connected.chain(half_open).for_each(|(network, _)| company(network));
+    for attempt in &mut strangers.attempts {
+        attempt.clients.iter_mut().for_each(|client| *client = six(*client));
+        attempt.clients.sort();
+        for network in &mut attempt.networks {
+            *network = prefix_of(six(network.addr()), 24, 64);
+        }
+        if let Some((client, _)) = &mut attempt.entered {
+            *client = six(*client);
+        }
+    }
+    if let Some(mail) = &mut strangers.mail {
+        mail.posters.iter_mut().for_each(|(client, ..)| *client = six(*client));
+        mail.senders.iter_mut().flat_map(|one| &mut one.clients).for_each(|client| *client = six(*client));
+    }
+}
+
 fn each_client(traffic: &mut Traffic, mut change: impl FnMut(&mut Client)) {
     let Traffic { now, usual, live, queued, .. } = traffic;
     for holder in now.holders.iter_mut().chain(&mut usual.holders).chain(live).chain(queued) {
@@ -248,6 +271,14 @@ fn join(one: &Situation, other: &Situation) -> Option<Situation> {
     }
     let mut out = serde_json::to_value(one).ok()?;
     let from = serde_json::to_value(other).ok()?;
+    for (key, value) in from["strangers"].as_object()? {
+        let here = &mut out["strangers"][key];
+        if here.is_null() {
+            *here = value.clone();
+        } else if let (Some(here), Some(more)) = (here.as_array_mut(), value.as_array()) {
+            here.extend(more.iter().cloned());
+        }
+    }
     for (key, value) in from.as_object()? {
         let here = &mut out[key];
         let is_list = ["symptoms", "resources", "vitals", "errors"].contains(&key.as_str());

@@ -20,13 +20,20 @@ fn detect(situation: &Situation) -> Vec<Symptom> {
             let is_bytes = resource.name == "memory" || resource.name.starts_with("disk:");
             let (scale, unit) = if is_bytes { (1e6, " MB") } else { (1.0, "") };
             let used = resource.used / scale;
-            let limit = resource.limit.map_or("?".to_owned(), |l| format!("{:.0}{unit}", l / scale));
+            // Where the limit is not known, the number is of those who found no room.
+            let (en, ja) = resource.limit.map_or_else(Default::default, |limit| {
+                let limit = limit / scale;
+                (
+                    format!(": {used:.0}{unit} of {limit:.0}{unit}"),
+                    format!(": {limit:.0}{unit} のうち {used:.0}{unit}"),
+                )
+            });
             Some(Symptom {
                 kind: SymptomKind::Exhausted,
                 what: resource.name.clone(),
                 text: Text::new(
-                    format!("{} used up: {used:.0}{unit} of {limit}", resource.name),
-                    format!("{} を使い切っています: {limit} のうち {used:.0}{unit}", resource.name),
+                    format!("{} used up{en}", resource.name),
+                    format!("{} を使い切っています{ja}", resource.name),
                 ),
                 value: resource.used,
                 usual: resource.usual.map(|u| u[1]),

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use toban_model::Prefix;
+use toban_model::{Prefix, prefix_of};
 
 use super::deeds::{Deed, Door, Live, ONE, UNSAID, Way, What};
 use super::story::{Steps, Story, WINDOW_S};
@@ -260,6 +260,43 @@ fn everywhere(left: &mut Vec<&Story>, all: &[Story], live: &Live) -> Vec<(Story,
         found.push((story, ("distributed-credential-attack", &[Deed::Guess][..])));
     }
     found
+}
+
+/// Who guesses so little of all that is guessed at a service does not stand out among many, in hundredths.
+const CROWD_PART: u32 = 10;
+
+/// The same, told for a live host: many who are blamed for guessing at one service, from everywhere, and of whom none stands
+/// out, are one crowd.
+pub(super) fn gathered(blamed: Vec<(Story, Cause)>) -> Vec<(Story, Cause)> {
+    const DEEDS: &[Deed] = &[Deed::Guess];
+    let guesses = |deeds: &[Deed]| deeds == DEEDS;
+    let guessed = blamed.iter().filter(|(_, (_, deeds))| guesses(deeds));
+    let all: u32 = guessed.map(|(story, _)| story.times(Deed::Guess)).sum();
+    let is_one_of_many = |(story, (_, deeds)): &(Story, Cause)| {
+        let times = u64::from(story.times(Deed::Guess));
+        let little = times * 100 <= u64::from(all) * u64::from(CROWD_PART);
+        guesses(deeds) && story.logins == 0 && (little || story.clients.len() >= SPREAD_MIN)
+    };
+    let (crowd, mut rest): (Vec<_>, Vec<_>) = blamed.into_iter().partition(is_one_of_many);
+    let stories: Vec<&Story> = crowd.iter().map(|(story, _)| story).collect();
+    let clients = || crowd.iter().flat_map(|(story, _)| self::clients(story));
+    let networks: BTreeSet<_> = clients().map(|client| prefix_of(client, 16, 32)).collect();
+    let many = clients().count() >= SPREAD_MIN;
+    let everywhere = networks.len() >= SPREAD_NETWORKS_MIN
+        || crowd.iter().any(|(story, _)| story.networks() >= AT_ONCE_NETWORKS_MIN)
+        || come_at_once(&stories);
+    if let Some(story) = Story::together(stories).filter(|_| many && everywhere) {
+        rest.push((story, ("distributed-credential-attack", DEEDS)));
+    } else {
+        rest.extend(crowd);
+    }
+    // Of one network: that is one who has several addresses.
+    for (story, (cause, deeds)) in &mut rest {
+        if guesses(deeds) && story.networks() == 1 {
+            *cause = "credential-attack";
+        }
+    }
+    rest
 }
 
 /// Guesses at nothing but what many others guess at, and not as a machine does that has an old password.

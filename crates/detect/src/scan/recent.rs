@@ -49,6 +49,13 @@ const ABOUT: f64 = 0.8;
 /// A private address with so many accounts and this part of all logins passes on what others send.
 const PASSES_ON_ACCOUNTS: u32 = 3;
 const PASSES_ON_SHARE: f64 = 0.5;
+/// Who was sent away so often within ten minutes while a password of theirs was looked at, and was never let in, is with
+/// those who are blamed for guessing there: of their network, or of another. No program that has a password tries two in a
+/// minute.
+const SENT_AWAY_MIN: usize = 8;
+const SENT_AWAY_ELSEWHERE_MIN: usize = 20;
+/// 24 bytes each.
+const SENT_AWAY_MAX: usize = 1 << 13;
 /// With so many steps to judge, it is done less often.
 const STEPS_A_SECOND: usize = 8192;
 
@@ -135,6 +142,8 @@ pub(crate) struct Recent {
     live: Live,
     /// By service and whether it is about passwords.
     spans: HashMap<(Vec<u8>, bool), Spans>,
+    /// Who was sent away for want of room before it was known whether the password was right.
+    sent_away: VecDeque<(Who, Time)>,
     names: HashMap<What, Box<str>>,
     doors: HashMap<Door, Box<str>>,
     told: RefCell<(Time, Vec<Attempts>)>,
@@ -152,6 +161,7 @@ impl Default for Recent {
             regulars: Frequent::new(CLIENTS_MAX),
             live: Live::default(),
             spans: HashMap::default(),
+            sent_away: VecDeque::new(),
             names: HashMap::default(),
             doors: HashMap::default(),
             told: RefCell::default(),
@@ -199,6 +209,65 @@ impl Recent {
         let Some(told) = told(&event) else { return };
         let Some(id) = self.service(line.service, Way::Logins, told.time) else { return };
         self.note(&told, None, id, line.account);
+    }
+
+    /// Somebody was sent away for want of room while a password was looked at. By itself that is nobody's fault.
+    pub(crate) fn sent_away(&mut self, service: &[u8], client: IpAddr, at: Time) {
+        let Some(id) = self.service(service, Way::Logins, at) else { return };
+        self.sent_away.push_back((Who::new(client, id), at));
+        if self.sent_away.len() > SENT_AWAY_MAX {
+            self.sent_away.pop_front();
+        }
+    }
+
+    /// Adds to those who guess at a service who does as they do and was never let in: their neighbours who guess at
+    /// several accounts, too, and who was sent away as they were.
+    fn join(
+        &self,
+        blamed: &mut [(Story, judge::Cause)],
+        stories: &[Story],
+        service: u8,
+        at: Time,
+        spared: impl Fn(Bits) -> bool,
+    ) {
+        if !blamed.iter().any(|(_, (_, deeds))| *deeds == [Deed::Guess]) {
+            return;
+        }
+        let mut sent_away: BTreeMap<Bits, usize> = BTreeMap::new();
+        for (who, then) in &self.sent_away {
+            if who.service == service && *then <= at && at.since(*then) <= SPAN {
+                *sent_away.entry(who.client).or_default() += 1;
+            }
+        }
+        let network = |client: Bits| prefix_of(address(client), 24, 64);
+        let is_named =
+            |client: Bits| blamed.iter().any(|(story, _)| story.clients.binary_search(&client).is_ok());
+        let is_regular = |client: Bits| self.regulars.iter().any(|known| known.key.client == client);
+        let guess = |story: &&Story| story.logins == 0 && story.times(Deed::Guess) > 0;
+        let mut others: Vec<Story> =
+            stories.iter().filter(guess).filter(|story| !is_named(story.clients[0])).cloned().collect();
+        for (client, times) in &sent_away {
+            let is_known = stories.iter().any(|story| story.clients == [*client]);
+            if *times >= SENT_AWAY_MIN && !is_known && !is_regular(*client) && !spared(*client) {
+                let who = Who { service, client: *client };
+                others.push(Story::new(who, &Deeds::default(), Way::Logins, 0, &Marks::default()));
+            }
+        }
+        for (story, _) in blamed.iter_mut().filter(|(_, (_, deeds))| *deeds == [Deed::Guess]) {
+            let networks: BTreeSet<Prefix> = story.clients.iter().map(|client| network(*client)).collect();
+            let joins = |other: &Story| {
+                let client = other.clients[0];
+                let away = sent_away.get(&client).copied().unwrap_or_default();
+                let near = networks.contains(&network(client));
+                near && (other.accounts().len() > 1 || away >= SENT_AWAY_MIN)
+                    || away >= SENT_AWAY_ELSEWHERE_MIN
+            };
+            let (joined, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut others).into_iter().partition(joins);
+            others = rest;
+            if let Some(together) = Story::together(std::iter::once(&*story).chain(&joined)) {
+                *story = together;
+            }
+        }
     }
 
     /// When the last thing was done that is kept.
@@ -364,8 +433,10 @@ impl Recent {
             by_service.entry(who.service).or_default().push(story);
         }
         let mut all: Vec<Attempts> = Vec::new();
-        for stories in by_service.values() {
-            for (story, (cause, deeds)) in judge::judge(stories, &self.live) {
+        for (service, stories) in &by_service {
+            let mut blamed = judge::gathered(judge::judge(stories, &self.live));
+            self.join(&mut blamed, stories, *service, at, |client| spared(client, Way::Logins));
+            for (story, (cause, deeds)) in blamed {
                 self.tell(&mut all, at, &steps, &story, cause, deeds);
             }
         }

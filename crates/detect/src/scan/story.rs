@@ -131,6 +131,12 @@ impl Story {
         self.within(16, 32)
     }
 
+    /// How many networks several of them are of.
+    pub(super) fn networks(&self) -> usize {
+        let networks = self.clients.iter().map(|client| toban_model::prefix_of(address(*client), 24, 64));
+        networks.collect::<BTreeSet<_>>().len()
+    }
+
     fn within(&self, v4: u8, v6: u8) -> Option<Prefix> {
         Some(toban_model::prefix_of(address(*self.clients.first()?), v4, v6))
     }

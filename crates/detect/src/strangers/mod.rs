@@ -10,8 +10,8 @@ use std::time::Duration;
 use memchr::memmem;
 use toban_model::event::{ErrorLine, Request, ServiceLine};
 use toban_model::{
-    HalfOpen, Host, ListenQueue, Outbound, Refusals, ResourceUse, Sample, Service, ServiceKind, Strangers,
-    TcpState, Time, canonical,
+    Connected, HalfOpen, Host, ListenQueue, Outbound, Refusals, ResourceUse, Sample, Service, ServiceKind,
+    Strangers, TcpState, Time, canonical,
 };
 
 use crate::origin::Origins;
@@ -58,6 +58,7 @@ pub(crate) struct Doings {
     /// By port: since when a queue has been full, and when it was last.
     full: BTreeMap<u16, (Time, Time)>,
     half_open: Vec<HalfOpen>,
+    connected: Vec<Connected>,
     outbound: (Time, Vec<Outbound>),
 }
 
@@ -77,6 +78,9 @@ impl Doings {
         let line = &ServiceLine { time: Some(line.time.unwrap_or(read)), ..*line };
         self.recent.said(line);
         self.mail.said(line);
+        if let (Some(client), Some(at)) = (line.client.filter(|_| is_sent_away(line)), line.time) {
+            self.recent.sent_away(line.service, client, at);
+        }
         let over = line.service == b"sshd" && line.text.starts_with(b"exited MaxStartups throttling");
         let said = if over { Some(("sshd", None)) } else { refusal(line) };
         if let (Some((service, limit)), Some(at)) = (said, line.time) {
@@ -98,6 +102,7 @@ impl Doings {
         if let [queued] = queued[..] {
             self.mail.queued(sample.at, queued);
         }
+        self.connected(sample);
         self.half_open.clear();
         for row in sample.sockets.iter().filter(|row| row.state == TcpState::SynRecv) {
             let known = self.half_open.iter().position(|known| known.port == row.port);
@@ -109,6 +114,31 @@ impl Doings {
                 None => self.half_open[at].count = row.count,
                 Some(network) => self.half_open[at].networks.push((network, row.count)),
             }
+        }
+    }
+
+    /// Counts established connections, also those whose peer has hung up and that nobody has closed.
+    fn connected(&mut self, sample: &Sample) {
+        let is_open = |state| matches!(state, TcpState::Established | TcpState::CloseWait);
+        self.connected.clear();
+        for row in sample.sockets.iter().filter(|row| row.port != 0 && is_open(row.state)) {
+            let known = self.connected.iter().position(|known| known.port == row.port);
+            let at = known.unwrap_or_else(|| {
+                let (port, networks) = (row.port, Vec::new());
+                self.connected.push(Connected { port, service: None, count: 0, networks });
+                self.connected.len() - 1
+            });
+            let port = &mut self.connected[at];
+            match row.peers {
+                None => port.count += row.count,
+                Some(network) => match port.networks.iter_mut().find(|(known, _)| *known == network) {
+                    Some((_, count)) => *count += row.count,
+                    None => port.networks.push((network, row.count)),
+                },
+            }
+        }
+        for port in &mut self.connected {
+            port.networks.sort_by_key(|(network, count)| (std::cmp::Reverse(*count), *network));
         }
     }
 
@@ -148,11 +178,16 @@ impl Doings {
                 .map(|(since, _)| *since),
             ..queue.clone()
         });
+        let connected = self.connected.iter().map(|port| Connected {
+            service: service_at(host, port.port).map(|service| service.id.clone()),
+            ..port.clone()
+        });
         Strangers {
             attempts,
             refusals: self.refusals(at),
             queues: queues.collect(),
             half_open: self.half_open.clone(),
+            connected: connected.collect(),
             crawls: self.crawls.close(at),
             mail: self.mail.close(at, &self.recent),
             outbound: if at.since(self.outbound.0) <= FRESH { self.outbound.1.clone() } else { Vec::new() },
@@ -251,6 +286,20 @@ fn ports(host: &Host, name: &str) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
+}
+
+/// `pop3-login: Disconnected: Connection queue full (disconnected while authenticating, waited 6 secs): user=<>, …`: a client
+/// whose password was looked at had to make room for another. That takes long where passwords are wrong, since those are
+/// answered late, and also where whoever knows them does not answer.
+fn is_sent_away(line: &ServiceLine<'_>) -> bool {
+    const WORDS: &[u8] = b"Connection queue full (disconnected while authenticating";
+    let Some(colon) = memmem::find(line.text, b"-login: ").filter(|_| line.service == b"dovecot") else {
+        return false;
+    };
+    // Dovecot's own words stand before the first field.
+    let said = &line.text[colon + 8..];
+    let own = &said[..memmem::find(said, b"user=<").unwrap_or(0)];
+    memmem::find(own, WORDS).is_some()
 }
 
 /// Who had no room for a client, with the limit if the line names it. Only a service's own first words count: what a

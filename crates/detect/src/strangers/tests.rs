@@ -164,6 +164,129 @@ fn many_with_two_tries_each() {
     assert_eq!((attempt.in_ten_minutes, attempt.sources), (300, 151));
 }
 
+/// Each has tried enough to be blamed alone, and one a multiple of that.
+#[test]
+fn many_who_try_much_each_are_one_crowd_and_who_stands_out_is_named_besides() {
+    let mut host = Host1::new();
+    let crowd: Vec<String> = (0..50u32).map(|n| format!("198.{}.{n}.{}", 18 + n % 12, 5 + n)).collect();
+    for n in 0..600u32 {
+        let (client, account) = (&crowd[n as usize % 50], format!("word{}", n / 50 % 6));
+        host.said(f64::from(n) / 8.0, "sshd", client, &account, FAILED);
+    }
+    for n in 0..3 {
+        host.said(70.0 + f64::from(n), "sshd", "203.0.113.9", "anna", FAILED);
+    }
+    let attempts = host.attempts(76.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!(attempt.cause, "distributed-credential-attack");
+    assert_eq!((attempt.clients.len(), attempt.in_ten_minutes), (50, 600));
+    for n in 0..200u32 {
+        host.said(76.0, "sshd", "192.0.2.66", &format!("name{n}"), FAILED);
+    }
+    let causes: Vec<(String, usize)> =
+        host.attempts(77.0).into_iter().map(|attempt| (attempt.cause, attempt.clients.len())).collect();
+    assert_eq!(causes[0], ("distributed-credential-attack".into(), 50));
+    assert_eq!(causes[1..], [("credential-attack".into(), 1)]);
+}
+
+/// Lines as Dovecot 2.3 writes them while a dictionary is tried.
+fn sent_away(host: &mut Host1, seconds: f64, client: &str) {
+    let text = format!(
+        "pop3-login: Disconnected: Connection queue full (disconnected while authenticating, waited 1 secs): user=<>, method=PLAIN, rip={client}, lip=10.160.198.99, session=<HV15G+Vg2ZjGEptr>"
+    );
+    host.doings.said(
+        at(seconds),
+        &ServiceLine {
+            time: Some(at(seconds)),
+            service: b"dovecot",
+            pid: None,
+            client: client.parse().ok(),
+            account: None,
+            act: Act::Other,
+            times: 1,
+            text: text.as_bytes(),
+        },
+    );
+}
+
+#[test]
+fn who_is_sent_away_as_the_guessers_are_is_one_of_them_and_who_was_ever_let_in_is_not() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..30u32 {
+        host.said(1800.0 + f64::from(n), "dovecot", "198.51.100.67", &format!("word{n}"), FAILED);
+        for client in ["198.51.100.68", "203.0.113.9", "192.0.2.12"] {
+            sent_away(&mut host, 1800.0 + f64::from(n), client);
+        }
+    }
+    for n in 0..9 {
+        // A neighbour of a guesser, and somebody else, whose program tries now and then.
+        sent_away(&mut host, 1800.0 + f64::from(n), "198.51.100.69");
+        sent_away(&mut host, 1800.0 + f64::from(n), "203.0.113.200");
+    }
+    let attempts = host.attempts(1830.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    let clients: Vec<String> = attempt.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["198.51.100.67", "198.51.100.68", "198.51.100.69", "203.0.113.9"]);
+    assert_eq!((attempt.cause.as_str(), attempt.in_ten_minutes), ("credential-attack", 30));
+}
+
+#[test]
+fn a_neighbour_of_a_guesser_who_guesses_too_is_named_and_one_who_mistyped_is_not() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..30u32 {
+        host.said(1800.0 + f64::from(n), "dovecot", "198.51.100.67", &format!("word{n}"), FAILED);
+    }
+    for n in 0..3u32 {
+        host.said(1820.0 + f64::from(n), "dovecot", "198.51.100.70", &format!("word{n}"), FAILED);
+        host.said(1820.0 + f64::from(n), "dovecot", "198.51.100.71", "clara", FAILED);
+        host.said(1820.0 + f64::from(n), "dovecot", "203.0.113.70", &format!("word{n}"), FAILED);
+    }
+    let attempts = host.attempts(1830.0);
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    let clients: Vec<String> = attempt.clients.iter().map(ToString::to_string).collect();
+    assert_eq!(clients, ["198.51.100.67", "198.51.100.70"]);
+}
+
+/// The look-alike: whoever knows the passwords does not answer, and everybody is sent away.
+#[test]
+fn everybody_is_sent_away_where_passwords_are_not_answered_for() {
+    let mut host = Host1::new();
+    everyday(&mut host, 0.0, 1800.0);
+    for n in 0..300u32 {
+        sent_away(&mut host, 1800.0 + f64::from(n) / 10.0, &format!("192.0.2.{}", 10 + n % 30));
+    }
+    assert_eq!(host.attempts(1830.0), []);
+}
+
+#[test]
+fn established_connections_are_counted_by_network() {
+    let row = |state, port, peers: Option<&str>, count| toban_model::SocketCount {
+        state,
+        port,
+        peers: peers.map(|network| network.parse().unwrap()),
+        count,
+    };
+    let mut host = Host1::new();
+    host.doings.sample(&Sample {
+        at: at(5.0),
+        sockets: vec![
+            row(TcpState::Established, 0, None, 30),
+            row(TcpState::Established, 110, None, 20),
+            row(TcpState::CloseWait, 110, None, 6),
+            row(TcpState::TimeWait, 110, None, 90),
+            row(TcpState::Established, 110, Some("192.0.2.0/24"), 5),
+            row(TcpState::Established, 110, Some("198.51.100.0/24"), 9),
+            row(TcpState::CloseWait, 110, Some("198.51.100.0/24"), 6),
+        ],
+        ..Sample::default()
+    });
+    let connected = host.doings.close(at(5.0), &host.host, &host.origins).connected;
+    let networks = vec![("198.51.100.0/24".parse().unwrap(), 15), ("192.0.2.0/24".parse().unwrap(), 5)];
+    assert_eq!(connected, [Connected { port: 110, service: None, count: 26, networks }]);
+}
+
 /// Mail clients behind a balancer that does not say who they are: an attack through it is the balancer's to stop.
 #[test]
 fn a_private_address_that_everybody_comes_from_is_nobody() {

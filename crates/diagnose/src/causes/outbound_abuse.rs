@@ -138,6 +138,11 @@ fn spam(mail: &MailFlow, sender: &Sender) -> Candidate {
     if let Some(account) = &sender.account {
         culprits.push(culprit(CulpritKind::Account, account.clone(), 1.0));
     }
+    // Whose programs it is, where none of them is known.
+    let is_known = !culprits.is_empty();
+    if let Some(uid) = sender.uid.filter(|_| !is_known) {
+        culprits.push(culprit(CulpritKind::Account, format!("uid {uid}"), 1.0));
+    }
     let failed = mail.deferred + mail.bounced;
     let tries = failed + mail.sent;
     let usual = sender.usual.map_or_else(String::new, |usual| format!("; {usual:.0} usually"));
@@ -172,7 +177,7 @@ fn spam(mail: &MailFlow, sender: &Sender) -> Candidate {
     ));
     Candidate {
         verdict: Verdict::Incident,
-        confidence: if culprits.is_empty() { 0.7 } else { 0.92 },
+        confidence: if is_known { 0.92 } else { 0.7 },
         evidence: vec![
             tell::evidence(
                 "mails-handed-in",

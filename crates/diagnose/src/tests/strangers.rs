@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use toban_model::{
-    Attempts, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Sender, Vital, VitalState,
+    Attempts, Connected, Crawl, HalfOpen, ListenQueue, MailFlow, Outbound, Reason, Sender, Vital, VitalState,
 };
 
 use super::*;
@@ -117,7 +117,9 @@ fn a_queue_that_they_fill_makes_an_incident_of_it() {
     let finding = &diagnosis.findings[0];
     assert_eq!(finding.resource.as_ref().map(|r| r.name.as_str()), Some("dovecot.accept-queue:110"));
     let effects: Vec<(&str, f64)> = finding.effects.iter().map(|e| (e.what.as_str(), e.value)).collect();
-    assert_eq!(effects, [("exhausted", 25.0), ("slow-greeting", 25.0)]);
+    assert_eq!(effects, [("exhausted", 25.0), ("slow-greeting", 25.0), ("half-open", 25.0)]);
+    let said = &finding.effects[2].text.en;
+    assert!(said.ends_with("203.0.113.0/24 20 · all others 5"), "{said}");
     assert!(finding.ruled_out.iter().any(|out| out.cause == "syn-flood"), "{:?}", finding.ruled_out);
     let steps = &finding.remedies[0].plan.steps;
     let toban_model::Action::Ban { prefixes, ports, .. } = &steps[0] else { panic!("{steps:?}") };
@@ -125,6 +127,57 @@ fn a_queue_that_they_fill_makes_an_incident_of_it() {
     // Another service's queue is another's matter.
     situation.strangers.attempts[0].ports = vec![22];
     assert_eq!(answer(&situation)[0].1, Verdict::Watch);
+}
+
+fn no_room(service: &str) -> ResourceUse {
+    ResourceUse {
+        name: format!("{service}.processes"),
+        used: 12.0,
+        limit: None,
+        usual: None,
+        exhausted_since: Some(seconds_ago(20)),
+        limit_from: None,
+    }
+}
+
+#[test]
+fn who_uses_up_a_service_is_named_by_the_connections_there_however_few_the_failures() {
+    let theirs: toban_model::Prefix = "198.51.100.0/24".parse().unwrap();
+    let few = Attempts { in_ten_minutes: 6, all: 6, ..attempt("credential-attack", &["198.51.100.67"], 6) };
+    let mut situation = with(vec![few]);
+    situation.resources.push(no_room("dovecot"));
+    situation.symptoms.push(toban_model::Symptom {
+        kind: toban_model::SymptomKind::Exhausted,
+        what: "dovecot.processes".into(),
+        text: toban_model::Text::fixed("dovecot.processes used up", "dovecot.processes を使い切っています"),
+        value: 12.0,
+        usual: None,
+        since: seconds_ago(20),
+    });
+    let connected =
+        |count, networks| vec![Connected { port: 110, service: Some("dovecot".into()), count, networks }];
+    situation.strangers.connected = connected(60, vec![(theirs, 48)]);
+    check(&situation, Some(("credential-attack", Verdict::Incident, &["198.51.100.67"])));
+    // Two together have most of them.
+    let mut two = situation.clone();
+    two.strangers.attempts.push(attempt("credential-attack", &["192.0.2.67"], 5));
+    two.strangers.connected = connected(60, vec![(theirs, 24), ("192.0.2.0/24".parse().unwrap(), 20)]);
+    check(&two, Some(("credential-attack", Verdict::Incident, &["198.51.100.67", "192.0.2.67"])));
+    // Others have the connections: who guesses beside them did not do it.
+    for networks in [vec![], vec![("203.0.113.0/24".parse().unwrap(), 50)], vec![(theirs, 20)]] {
+        situation.strangers.connected = connected(60, networks);
+        check(&situation, Some(("not-clear", Verdict::Incident, &[])));
+    }
+    // Nobody guesses at all.
+    situation.strangers.attempts.clear();
+    check(&situation, Some(("not-clear", Verdict::Incident, &[])));
+    let diagnosis = diagnose(&situation);
+    let finding = &diagnosis.findings[0];
+    assert!(finding.confidence < crate::CONFIDENCE_MIN && finding.remedies.is_empty());
+    assert!(finding.advice[0].en.contains("sport = :110"), "{}", finding.advice[0].en);
+    // And no incident is opened by that.
+    let mut course = crate::Course::default();
+    assert!((1..9).all(|second| course.look(Time::from_secs(second), &diagnosis) == crate::Turn::Quiet));
 }
 
 #[test]
@@ -260,7 +313,7 @@ fn the_host_that_sends_spam_and_the_one_whose_relay_is_down() {
         ..mail(1522, 0, 1522)
     };
     check(&mailing(spam), Some(("outbound-abuse", Verdict::Incident, &[script, "203.0.113.8"])));
-    check(&mailing(mail(1522, 0, 1522)), Some(("outbound-abuse", Verdict::Incident, &[])));
+    check(&mailing(mail(1522, 0, 1522)), Some(("outbound-abuse", Verdict::Incident, &["uid 33"])));
     // The same number, and people take it: a newsletter.
     check(&mailing(MailFlow { growth: Some(0.0), ..mail(1522, 1500, 22) }), None);
     // As much mail as ever, and the next server is away.
