@@ -11,6 +11,7 @@ mod connect_flood;
 mod filling_log;
 mod kernel;
 mod look_alikes;
+mod memory;
 mod processes;
 mod quiet;
 mod slow_readers;
