@@ -117,11 +117,13 @@ fn children_that_do_usual_pages_are_too_few() {
     let mut quick = situation.clone();
     quick.traffic[0].now = quick.traffic[0].usual.clone();
     assert!(named(&quick).iter().all(|(cause, _)| cause != "worker-limit"));
-    // A crowd is a crowd, however many children there are.
-    let mut crowd = waiting();
-    crowd.requests = Rate { now: 60.0, usual: 18.0 };
-    crowd.clients = Rate { now: 500.0, usual: 50.0 };
-    assert_eq!(named(&with_pool(crowd, 150, None))[0].0, "flash-crowd");
+    // A crowd is a crowd, however many children there are, also when few of it have been answered.
+    for (requests, clients) in [(60.0, 500.0), (110.0, 95.0)] {
+        let mut crowd = waiting();
+        crowd.requests = Rate { now: requests, usual: 18.0 };
+        crowd.clients = Rate { now: clients, usual: 50.0 };
+        assert_eq!(named(&with_pool(crowd, 150, None))[0].0, "flash-crowd");
+    }
 }
 
 #[test]
