@@ -14,7 +14,7 @@ use toban_model::{Ancestor, NamedProcess, ProcessId, ProcessLook, ProcessPeer, T
 
 use crate::procfs::{self, FdTarget, TICKS_PER_SECOND};
 use crate::sockets::{self, Filter, States};
-use crate::{Root, limits};
+use crate::{Root, limits, patience};
 
 /// Ancestors told of: a cron job's tool has about five.
 const PARENTS_MAX: usize = 8;
@@ -144,7 +144,7 @@ pub(crate) fn named(root: &Root, pid: u32, booted: Time, buffer: &mut Vec<u8>) -
     let mut next = stat.ppid;
     while next > 1 && parents.len() < PARENTS_MAX {
         let Some(parent) = procfs::Process::read(root, next, buffer) else { break };
-        let command = command(root, next, buffer);
+        let command = command(root, next);
         parents.push(Ancestor { pid: next, comm: parent.comm, command });
         next = parent.ppid;
     }
@@ -152,19 +152,24 @@ pub(crate) fn named(root: &Root, pid: u32, booted: Time, buffer: &mut Vec<u8>) -
         id: stat.id,
         started: stat.id.started(booted),
         comm: stat.comm,
-        command: command(root, pid, buffer),
+        command: command(root, pid),
         parents,
     })
 }
 
 /// The command line, arguments apart by blanks.
-pub(crate) fn command(root: &Root, pid: u32, buffer: &mut Vec<u8>) -> String {
-    buffer.clear();
-    if let Ok(file) = std::fs::File::open(root.at(format!("/proc/{pid}/cmdline"))) {
-        // On an error what came before it counts.
-        let _ = file.take(COMMAND_BYTES).read_to_end(buffer);
-    }
-    let text = String::from_utf8_lossy(buffer.strip_suffix(b"\0").unwrap_or(buffer)).replace('\0', " ");
+pub(crate) fn command(root: &Root, pid: u32) -> String {
+    let path = root.at(format!("/proc/{pid}/cmdline"));
+    let bytes = patience::within(move || {
+        let mut bytes = Vec::new();
+        if let Ok(file) = std::fs::File::open(path) {
+            // On an error what came before it counts.
+            let _ = file.take(COMMAND_BYTES).read_to_end(&mut bytes);
+        }
+        bytes
+    })
+    .unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(&bytes)).replace('\0', " ");
     text.trim_end().to_owned()
 }
 

@@ -71,7 +71,7 @@ fn kin(root: &Root, rows: &[Row], booted: Time, buffer: &mut Vec<u8>) -> Vec<Kin
     let mut groups: HashMap<(&str, String), Vec<&Row>> = HashMap::new();
     for row in by_comm.values().filter(|rows| rows.len() >= KIN_MIN).flatten() {
         if !commands.contains_key(&row.parent) && commands.len() < PARENTS_MAX {
-            commands.insert(row.parent, command(root, row.parent, buffer));
+            commands.insert(row.parent, command(root, row.parent));
         }
         let parent = commands.get(&row.parent).cloned().unwrap_or_default();
         groups.entry((&row.comm, parent)).or_default().push(row);

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listeners;
 pub mod outbound;
 mod parts;
+mod patience;
 pub mod priority;
 mod processes;
 pub mod procfs;
@@ -36,4 +37,5 @@ pub use collectors::{Collector, Sampler};
 
 pub use discover::discover;
 pub use error::Error;
+pub use patience::unanswered;
 pub use root::Root;

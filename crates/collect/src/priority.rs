@@ -1,4 +1,4 @@
-//! What keeps the recorder running while its host drowns: locked memory, the kernel's last choice when memory is out,
+//! What keeps the recorder running while its host drowns, and lets a single answer come there: locked memory, the kernel's last choice when memory is out,
 //! more open files, and a turn on the processor before everybody else's.
 //!
 //! Each is tried, and where it is not permitted the next best is; what is missing then is said.
@@ -18,6 +18,8 @@ const OOM_SCORE: &str = "-900";
 /// The lowest real-time priority but one: above all ordinary programs, below whoever needs real time in earnest.
 const PRIORITY: u8 = 2;
 const NICE: i32 = -10;
+/// Where sessions share the processor, the nice value of this one's (sched(7)).
+const AUTOGROUP: &str = "/proc/self/autogroup";
 /// Handles that this process asks to be allowed: one for each process, and one for each log.
 const HANDLES: u64 = 16_384;
 /// The capability that lets a process lock any amount of memory (linux/capability.h).
@@ -49,6 +51,35 @@ pub fn shield() -> Vec<Text> {
     notes
 }
 
+/// The session's turn on the processor as it was, given back when this is dropped.
+#[derive(Debug)]
+pub struct Haste {
+    session: Option<String>,
+}
+
+/// Lets the answer of a command come on a host that drowns, as far as that is permitted: its turn before ordinary
+/// programs', and no page of it thrown out again once it was read. Call it before threads are started: they inherit
+/// it. It is for seconds, so it asks for no real-time priority.
+pub fn hasten() -> Haste {
+    let _ = rustix::process::setpriority_process(None, NICE);
+    // The caller's shell is in the same session and shall not keep it.
+    let session = std::fs::read_to_string(AUTOGROUP).ok().and_then(|text| {
+        let (_, nice) = text.trim_end().rsplit_once(" nice ")?;
+        std::fs::write(AUTOGROUP, NICE.to_string()).is_ok().then(|| nice.to_owned())
+    });
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let _ = lock_memory();
+    Haste { session }
+}
+
+impl Drop for Haste {
+    fn drop(&mut self) {
+        if let Some(nice) = &self.session {
+            let _ = std::fs::write(AUTOGROUP, nice);
+        }
+    }
+}
+
 /// Locks what is in memory now, and what comes into it later when it does: not what is only reserved.
 fn lock_memory() -> io::Result<()> {
     // With a limit, what is asked for beyond it would be refused from then on, and nothing survives that.
@@ -78,7 +109,7 @@ pub fn raise_thread() -> Option<Text> {
         return None;
     };
     // Where sessions share the processor among themselves, a nice value counts only within one; the session has its own.
-    let _ = std::fs::write("/proc/self/autogroup", NICE.to_string());
+    let _ = std::fs::write(AUTOGROUP, NICE.to_string());
     let nicer = rustix::process::setpriority_process(None, NICE);
     let error = match error {
         thread_priority::Error::OS(code) => io::Error::from_raw_os_error(code).to_string(),

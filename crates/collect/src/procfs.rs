@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toban_model::{ProcessId, Time};
 
-use crate::{Error, Root, limits};
+use crate::{Error, Root, limits, patience};
 
 /// USER_HZ: the kernel gives times to user space in hundredths of a second on every architecture that is in use.
 pub const TICKS_PER_SECOND: u64 = 100;
@@ -452,21 +452,26 @@ pub fn children(root: &Root, pid: u32, buffer: &mut Vec<u8>) -> Vec<u32> {
 
 /// The arguments of a process. A process may overwrite them (nginx, php-fpm, sshd do), so they are its own text.
 pub fn arguments(root: &Root, pid: u32) -> Vec<String> {
-    split_nul(root, &format!("/proc/{pid}/cmdline"))
+    split_nul(root, format!("/proc/{pid}/cmdline"))
 }
 
 /// The environment that a process was started with; needs the same user or root.
 pub fn environment(root: &Root, pid: u32) -> Vec<(String, String)> {
-    split_nul(root, &format!("/proc/{pid}/environ"))
+    split_nul(root, format!("/proc/{pid}/environ"))
         .into_iter()
         .filter_map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
         .collect()
 }
 
-fn split_nul(root: &Root, path: &str) -> Vec<String> {
-    let mut buffer = Vec::new();
-    let bytes = root.read(path, &mut buffer).unwrap_or_default();
+fn split_nul(root: &Root, path: String) -> Vec<String> {
+    let root = root.clone();
+    let bytes = patience::within(move || {
+        let mut bytes = Vec::new();
+        let _ = root.read(path, &mut bytes);
+        bytes
+    });
     bytes
+        .unwrap_or_default()
         .split(|b| *b == 0)
         .filter(|word| !word.is_empty())
         .map(|word| String::from_utf8_lossy(word).into_owned())

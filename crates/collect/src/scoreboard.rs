@@ -12,10 +12,11 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use toban_model::{ProcessId, Time};
 
-use crate::{Root, limits, procfs};
+use crate::{Root, limits, patience, procfs};
 
 /// What a worker does, by the server's own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,14 +164,14 @@ impl Scoreboard {
         }
         let path = root.at(format!("/proc/{}/mem", master.pid));
         let memory = match File::open(&path) {
-            Ok(memory) => memory,
+            Ok(memory) => Arc::new(memory),
             Err(error) => {
                 self.note = Some(format!("scoreboard of process {}: {error}; run as root", master.pid));
                 return None;
             }
         };
         if let Some(found) = self.found {
-            if self.take(&memory, found.start, found.len)
+            if self.take(&memory, found.start, found.len)?
                 && check(&self.buffer, found.layout, children).is_some()
             {
                 // The first look may have been at a server that had not had a request yet.
@@ -181,8 +182,12 @@ impl Scoreboard {
             // A restart maps a new one.
             self.found = None;
         }
-        for (start, len) in shared_mappings(root, master.pid) {
-            if !self.take(&memory, start, len) {
+        let Some(mappings) = shared_mappings(root, master.pid) else {
+            self.silent();
+            return None;
+        };
+        for (start, len) in mappings {
+            if !self.take(&memory, start, len)? {
                 continue;
             }
             if let Some(layout) = find_layout(&self.buffer, children) {
@@ -203,16 +208,29 @@ impl Scoreboard {
         self.note.as_deref()
     }
 
-    fn take(&mut self, memory: &File, start: u64, len: usize) -> bool {
-        self.buffer.resize(len, 0);
-        let mut read = 0;
-        while read < len {
-            match memory.read_at(&mut self.buffer[read..], start + read as u64) {
-                Ok(0) | Err(_) => return false,
-                Ok(n) => read += n,
+    fn silent(&mut self) {
+        self.note = Some(
+            "the scoreboard was not read: the server's memory is locked, and no answer came in time".into(),
+        );
+    }
+
+    /// Reads that part of the memory; `None` when no answer comes.
+    fn take(&mut self, memory: &Arc<File>, start: u64, len: usize) -> Option<bool> {
+        let (memory, mut buffer) = (memory.clone(), std::mem::take(&mut self.buffer));
+        let taken = patience::within(move || {
+            buffer.resize(len, 0);
+            memory.read_exact_at(&mut buffer, start).is_ok().then_some(buffer)
+        });
+        match taken {
+            Some(bytes) => {
+                self.buffer = bytes.unwrap_or_default();
+                Some(!self.buffer.is_empty())
+            }
+            None => {
+                self.silent();
+                None
             }
         }
-        true
     }
 
     fn slots(&self, layout: Layout, children: &[u32]) -> Vec<Slot> {
@@ -275,11 +293,15 @@ fn request(field: &[u8]) -> Option<(String, String)> {
 }
 
 /// The shared writable mappings of a process that may be a scoreboard: start and length.
-fn shared_mappings(root: &Root, pid: u32) -> Vec<(u64, usize)> {
-    let mut buffer = Vec::new();
-    let Ok(bytes) = root.read(format!("/proc/{pid}/maps"), &mut buffer) else { return Vec::new() };
+fn shared_mappings(root: &Root, pid: u32) -> Option<Vec<(u64, usize)>> {
+    let root = root.clone();
+    let maps = patience::within(move || {
+        let mut bytes = Vec::new();
+        let _ = root.read(format!("/proc/{pid}/maps"), &mut bytes);
+        bytes
+    })?;
     let mut mappings = Vec::new();
-    for line in procfs::lines(bytes) {
+    for line in procfs::lines(&maps) {
         let Ok(line) = std::str::from_utf8(line) else { continue };
         let mut words = line.split_ascii_whitespace();
         let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
@@ -297,7 +319,7 @@ fn shared_mappings(root: &Root, pid: u32) -> Vec<(u64, usize)> {
     }
     // One opcache or session cache must not cost a copy of 16 MiB before the small one is tried.
     mappings.sort_by_key(|(_, len)| *len);
-    mappings
+    Some(mappings)
 }
 
 /// Finds the layout that the bytes themselves confirm.

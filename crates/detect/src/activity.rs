@@ -291,6 +291,7 @@ impl Processes {
             crowd,
             kin_before,
             growing: self.growths.close(),
+            growing_soon: self.growths.soon(),
             disks,
             disk_users,
             waiting: [mean(waited), mean(waiting)],

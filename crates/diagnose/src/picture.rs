@@ -116,7 +116,8 @@ impl<'a> Picture<'a> {
             .then(|| busy.iter().filter(|w| w.waiting == waiting).count() as f64 / busy.len() as f64)
     }
 
-    /// Memory that all workers would need if all were used as those in use are, in bytes.
+    /// Memory that all workers would need if all were used as those in use are, or as all were when the kernel last
+    /// killed for memory: right after a kill few are in use. In bytes.
     pub(crate) fn memory_if_full(&self) -> Option<f64> {
         let server = self.server?;
         let busy: Vec<f64> = server
@@ -126,7 +127,19 @@ impl<'a> Picture<'a> {
             .map(|w| w.rss_bytes as f64)
             .collect();
         let mean = busy.iter().sum::<f64>() / busy.len().max(1) as f64;
-        (!busy.is_empty()).then(|| mean * f64::from(server.limit.unwrap_or(0)))
+        let limit = f64::from(server.limit.unwrap_or(0));
+        let now = (!busy.is_empty()).then_some(mean);
+        let then = self.worker_bytes_at_kill().filter(|(count, _)| f64::from(*count) >= limit / 2.0);
+        let each = now.into_iter().chain(then.map(|(_, each)| each)).reduce(f64::max);
+        each.map(|each| each * limit)
+    }
+
+    /// How many processes of the server there were when the kernel last killed for memory, and what each had.
+    fn worker_bytes_at_kill(&self) -> Option<(u32, f64)> {
+        let name = self.service?.exe.file_name()?.to_str()?;
+        let report = self.situation.kernel.reports.last()?;
+        let (_, count, bytes) = report.largest.iter().find(|(comm, ..)| comm == name)?;
+        (*count > 0).then(|| (*count, *bytes as f64 / f64::from(*count)))
     }
 
     /// The part of usual requests that came straight to this host.

@@ -186,6 +186,9 @@ pub struct Growth {
     pub name: String,
     /// The process, if it is one and not a unit.
     pub process: Option<ProcessId>,
+    /// Its command line, where that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
     /// Since when it is known.
     pub from: Time,
     /// Up to when.
@@ -245,6 +248,9 @@ pub struct Activity {
     pub kin_before: Vec<(ProcessId, u32, Time)>,
     /// Memory that grows.
     pub growing: Vec<Growth>,
+    /// Processes whose memory has grown within the last minutes, also of those that have just ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growing_soon: Vec<Growth>,
     /// Disks without a pause.
     pub disks: Vec<DiskLoad>,
     /// Who uses the disks, the most first.

@@ -27,7 +27,7 @@ use crate::holdings::Looks;
 use crate::inspector::Inspector;
 use crate::meter;
 
-/// Each thread that reads a log's past has a census of its own, some 10 MiB.
+/// Each thread that reads a log's past has a census of its own, some 10 MiB. Where processors are short there is one.
 const THREADS_MAX: usize = 2;
 /// Lines that did not fit and are shown.
 const MISFITS_SHOWN: usize = 3;
@@ -325,7 +325,9 @@ impl Flow {
         };
         let report = match (format, newest) {
             (Some(format), Some(newest)) if requests && !format.leans_on_earlier_lines() => {
-                let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let busy = self.watch.vital("load.1").is_some_and(|load| load >= cores as f64);
+                let threads = if busy { 1 } else { cores.min(THREADS_MAX) };
                 let long_ago = newest - Part::FRESH_FOR;
                 let mut workers: Vec<Worker> =
                     (0..threads).map(|_| Worker::new(self.watch.part(service), format)).collect();
@@ -584,7 +586,7 @@ pub(crate) fn shown(line: &[u8]) -> String {
 }
 
 /// The part of the time that is left for one of so many logs.
-fn share(deadline: Instant, logs: usize) -> Instant {
+pub(crate) fn share(deadline: Instant, logs: usize) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / u32::try_from(logs).unwrap_or(1)
 }

@@ -34,16 +34,21 @@ impl Looks {
         }
     }
 
-    /// Waits for the look that is under way and for one more that begins now: what grows is seen by two.
-    pub(crate) fn settle(&mut self, now: impl Fn() -> Time, until: Instant, watch: &mut Watch) {
-        let Some(reader) = &mut self.reader else { return };
+    /// Waits for the look that is under way and for one more that begins now: what grows is seen by two. Whether both
+    /// came.
+    pub(crate) fn settle(&mut self, now: impl Fn() -> Time, until: Instant, watch: &mut Watch) -> bool {
+        let Some(reader) = &mut self.reader else { return true };
+        let mut came = true;
         for last in [false, true] {
             if last {
                 reader.ask(now());
             }
-            if let Some(found) = reader.take(until.saturating_duration_since(Instant::now())) {
-                watch.holdings(found);
+            match reader.take(until.saturating_duration_since(Instant::now())) {
+                Some(found) => watch.holdings(found),
+                // There may be none under way yet.
+                None => came = !last,
             }
         }
+        came
     }
 }

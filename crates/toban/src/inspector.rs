@@ -101,13 +101,16 @@ impl Inspector {
     }
 
     /// Waits for the look that was asked for, and for a second one: what is gone in one alone was being restarted.
-    pub(crate) fn finish(&mut self, watch: &mut Watch, deadline: Instant) {
+    /// Whether both came.
+    pub(crate) fn finish(&mut self, watch: &mut Watch, deadline: Instant) -> bool {
         for _ in 0..2 {
             self.ask(watch.missing(), Duration::ZERO);
-            if let Some(found) = self.answer(deadline.saturating_duration_since(Instant::now())) {
-                watch.inspect(found.inspection);
-            }
+            let Some(found) = self.answer(deadline.saturating_duration_since(Instant::now())) else {
+                return false;
+            };
+            watch.inspect(found.inspection);
         }
+        true
     }
 
     /// Asks for a look unless one is under way or the last was asked for less than `every` ago.

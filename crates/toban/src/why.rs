@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use toban_collect::Root;
+use toban_collect::{Root, priority};
 use toban_detect::{Baseline, Watch};
 use toban_diagnose::{Diagnosis, diagnose};
 use toban_model::{Incident, Lang, Situation, Text, Time, Verdict};
@@ -122,7 +122,9 @@ pub(crate) struct Judged {
 /// Looks at this host as it is now.
 pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
     let begun = Instant::now();
+    let settled_by = begun + SETTLED_BY;
     let live = root.is_live();
+    let _haste = live.then(priority::hasten);
     let mut flow = Flow::host(root, asked.config, asked.zone.clone(), clock::now(), None);
     if live {
         if let Ok(Some(record)) = Record::open_existing(asked.state) {
@@ -136,21 +138,50 @@ pub(crate) fn now(asked: &Asked<'_>, root: Root) -> Judged {
     if live {
         std::thread::sleep(LOOKS_APART.saturating_sub(begun.elapsed()));
         flow.follow(clock::now());
-        flow.look(clock::now());
+        if Instant::now() < settled_by {
+            flow.look(clock::now());
+        } else {
+            flow.notes.push(left_out("rates of the last seconds", "直近数秒の変化"));
+        }
         // What a process does between two looks tells whether it works.
         for _ in 0..LOOKS_CLOSER {
             std::thread::sleep(LOOKS_CLOSER_APART);
-            if !flow.look_closer(clock::now()) {
+            if Instant::now() >= settled_by || !flow.look_closer(clock::now()) {
                 break;
             }
         }
-        flow.holdings.settle(clock::now, begun + SETTLED_BY, &mut flow.watch);
-        if let Some(inspector) = &mut flow.inspector {
-            inspector.finish(&mut flow.watch, begun + SETTLED_BY);
+        // One that hangs leaves the other its part.
+        if !flow.holdings.settle(clock::now, crate::flow::share(settled_by, 2), &mut flow.watch) {
+            flow.notes
+                .push(left_out("file systems, handles and ports", "ファイルシステム・ハンドル・ポート"));
+        }
+        if let Some(inspector) = &mut flow.inspector
+            && !inspector.finish(&mut flow.watch, settled_by)
+        {
+            flow.notes.push(left_out("servers that may have failed", "停止した可能性のあるサービス"));
+        }
+        let unanswered = toban_collect::unanswered();
+        if unanswered > 0 {
+            flow.notes.push(Text::new(
+                format!(
+                    "{unanswered} questions about processes were not answered in time, because their memory is locked: command lines and requests may be missing"
+                ),
+                format!(
+                    "プロセスのメモリがロックされていたため {unanswered} 件の問い合わせに時間内の応答がなく、コマンドラインやリクエストの一部は不明です"
+                ),
+            ));
         }
     }
     let at = if live { clock::now() } else { flow.watch.history_to().unwrap_or_else(clock::now) };
     judged(flow, at, live)
+}
+
+/// What there was no time for.
+fn left_out(en: &str, ja: &str) -> Text {
+    Text::new(
+        format!("{en} were not looked at to the end: this host answers too slowly"),
+        format!("ホストの応答が遅いため、{ja} は最後まで確認できませんでした"),
+    )
 }
 
 /// This host with what its logs on disk say.

@@ -46,7 +46,7 @@ fn play(stage: &mut Stage) -> [Value; 2] {
 
 /// No address of anybody stands in what is named or to be done.
 #[track_caller]
-fn assert_nobody(answer: &Value) {
+pub(crate) fn assert_nobody(answer: &Value) {
     for finding in answer["findings"].as_array().unwrap() {
         for culprit in finding["culprits"].as_array().unwrap() {
             let kind = culprit["kind"].as_str().unwrap();
@@ -60,7 +60,7 @@ fn assert_nobody(answer: &Value) {
 
 /// The right cause is the answer.
 #[track_caller]
-fn assert_first<'a>(stage: &Stage, answer: &'a Value) -> &'a Value {
+pub(crate) fn assert_first<'a>(stage: &Stage, answer: &'a Value) -> &'a Value {
     let finding = &answer["findings"][0];
     assert_eq!(finding["cause"], stage.truth.cause, "{answer:#}");
     say(&format!("{} {}", finding["confidence"], finding["summary"].as_str().unwrap_or_default()));

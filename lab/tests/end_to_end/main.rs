@@ -12,6 +12,7 @@ mod filling_log;
 mod kernel;
 mod logins;
 mod look_alikes;
+mod memory;
 mod outbound;
 mod processes;
 mod quiet;

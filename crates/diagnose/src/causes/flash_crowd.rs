@@ -25,13 +25,17 @@ const REQUESTS_RATIO_MIN: f64 = 2.0;
 /// Beside a group that holds workers, fewer requests end.
 const REQUESTS_RATIO_MIN_BESIDE: f64 = 1.2;
 const CLIENTS_RATIO_MIN: f64 = 2.5;
+/// When a crowd has just come, few of it have an answer: so many more requests tell it by fewer clients.
+const REQUESTS_RATIO_RUSH: f64 = 4.0;
+const CLIENTS_RATIO_RUSH: f64 = 1.5;
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let (Some(requests), Some(clients)) = (picture.throughput_ratio(), people_ratio(picture)) else {
         return Judged::Unknown;
     };
     let requests_min = if picture.group.is_some() { REQUESTS_RATIO_MIN_BESIDE } else { REQUESTS_RATIO_MIN };
-    if clients < CLIENTS_RATIO_MIN || requests < requests_min {
+    let rush = picture.group.is_none() && requests >= REQUESTS_RATIO_RUSH && clients >= CLIENTS_RATIO_RUSH;
+    if !rush && (clients < CLIENTS_RATIO_MIN || requests < requests_min) {
         return Judged::Not(Text::new(
             format!(
                 "requests ended at {requests:.1} times, clients came at {clients:.1} times their usual rate"

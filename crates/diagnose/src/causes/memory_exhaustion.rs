@@ -33,7 +33,8 @@ fn judge(picture: &Picture<'_>) -> Judged {
             format!("メモリ不足は、この集団が占有した {held:.0} ワーカーの結果であり、原因ではありません"),
         ));
     }
-    if matches!((super::worker_limit::CAUSE.judge)(picture), Judged::Is(_)) {
+    let limit = matches!((super::worker_limit::CAUSE.judge)(picture), Judged::Is(_));
+    if limit || super::memory_leak::ended(picture).is_some() {
         return Judged::Unknown;
     }
     let holder = holder(picture);

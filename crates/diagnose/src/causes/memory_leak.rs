@@ -1,11 +1,13 @@
 //! `memory-leak`: the memory of one process or unit grows with time, and nothing that it does explains it.
 //!
 //! Needs: hours in which it grew on a line, in each quarter of them, with as many processes as before and no more
-//! requests. A cache that fills flattens out; workers that become more take more; traffic takes more.
+//! requests. A cache that fills flattens out; workers that become more take more; traffic takes more. Or, where memory
+//! ended before that: minutes in which one process grew in the same way until the kernel killed it or one like it. A job
+//! that grows from its start may just need more than there is.
 
 use std::time::Duration;
 
-use toban_model::{Culprit, CulpritKind, Growth, NamedProcess, ResourceUse, Text, Verdict, Where};
+use toban_model::{Culprit, CulpritKind, Evidence, Growth, NamedProcess, ResourceUse, Text, Verdict, Where};
 
 use super::{Candidate, Cause, Judged, Needs};
 use crate::picture::Picture;
@@ -34,7 +36,102 @@ const STRAIGHT_OF_MANY: f64 = 0.95;
 const SPAN_OF_MANY: Duration = Duration::from_secs(6 * 3600);
 const PROCESSES_RATIO_MAX: f64 = 1.2;
 
+/// Of the memory that ended, where it ended within minutes.
+const OF_ENDED_MIN: f64 = 0.3;
+/// It had run so long before it grew.
+const RAN_BEFORE: Duration = Duration::from_secs(30);
+/// As much more traffic may well take more memory.
+const TRAFFIC_MAX: f64 = 1.5;
+
+/// Who grew until the memory ended, and how often the kernel killed one of its name.
+pub(super) fn ended<'a>(picture: &Picture<'a>) -> Option<(&'a Growth, usize)> {
+    let situation = picture.situation;
+    let kernel = &situation.kernel;
+    let limit = kernel.reports.last().and_then(|report| report.limit_bytes).unwrap_or(u64::MAX);
+    let memory = situation.host.memory_bytes.min(limit) as f64;
+    // What a server's workers take is a matter of their number and of what is asked of them.
+    let is_worker = |name: &str| {
+        let limited = situation.servers.iter().filter(|view| view.limit.is_some());
+        let mut services = limited
+            .filter_map(|view| situation.host.services.iter().find(|service| service.id == view.service));
+        services.any(|service| service.exe.file_name().is_some_and(|exe| exe == name))
+    };
+    if picture.group.is_some() || picture.throughput_ratio().is_some_and(|ratio| ratio >= TRAFFIC_MAX) {
+        return None;
+    }
+    situation.activity.growing_soon.iter().find_map(|growth| {
+        let kills = kernel.oom.iter().filter(|kill| kill.comm == growth.name).count();
+        let started = growth.process?.started(situation.host.boot);
+        let ran = growth.from.since(started) >= RAN_BEFORE;
+        let much = growth.bytes[1] - growth.bytes[0] >= OF_ENDED_MIN * memory;
+        let is = kills > 0 && ran && much && is_leak(growth, memory) && !is_worker(&growth.name);
+        is.then_some((growth, kills))
+    })
+}
+
+fn soon(growth: &Growth, kills: usize, picture: &Picture<'_>) -> Candidate {
+    let memory = picture.situation.host.memory_bytes as f64;
+    let (span_en, span_ja) = tell::lasted(growth.to.since(growth.from));
+    let (by, to) = (tell::bytes(growth.bytes[1] - growth.bytes[0]), tell::bytes(growth.bytes[1]));
+    let name = clean(&growth.name);
+    let culprit = culprit(picture, growth);
+    let pid = culprit.process.as_ref().map_or(0, |process| process.id.pid);
+    Candidate {
+        verdict: Verdict::Incident,
+        confidence: if kills > 1 { 0.85 } else { 0.75 },
+        culprits: vec![culprit],
+        evidence: vec![
+            quarters(growth, "procfs"),
+            tell::evidence(
+                "killed",
+                Text::fixed("killed by the kernel for memory", "メモリ不足による強制終了"),
+                Text::new(format!("{name} ×{kills}"), format!("{name} {kills} 回")),
+                kills as f64,
+                None,
+                "kernel",
+            ),
+        ],
+        summary: Text::new(
+            format!(
+                "Memory ran out: {name} (pid {pid}) had grown by {by} to {to} within {span_en}, steadily and without more work."
+            ),
+            format!(
+                "メモリが不足しました。{name}(pid {pid})のメモリが {span_ja}で {by} 増え、{to} になりました。処理量は増えておらず、一定の速さで増え続けていました。"
+            ),
+        ),
+        advice: vec![Text::fixed(
+            "find what it keeps; until then give it a limit of its own, so that it alone ends and is started again: systemctl set-property UNIT MemoryMax=…, Restart=on-failure",
+            "解放されていないデータを特定してください。それまでは専用の上限を設け、そのプロセスだけが終了して再起動されるようにしてください: systemctl set-property UNIT MemoryMax=…、Restart=on-failure",
+        )],
+        since: Some(growth.from),
+        resource: Some(ResourceUse {
+            name: "memory".into(),
+            used: growth.bytes[1].min(memory),
+            limit: Some(memory),
+            usual: None,
+            exhausted_since: Some(growth.to),
+            limit_from: None,
+        }),
+        ..Candidate::default()
+    }
+}
+
+fn quarters(growth: &Growth, source: &'static str) -> Evidence {
+    let quarters: Vec<String> = growth.quarters.iter().map(|bytes| tell::bytes(*bytes)).collect();
+    tell::evidence(
+        "growth",
+        Text::fixed("growth in each quarter of the time", "期間を 4 等分した増加量"),
+        Text::new(quarters.join(", "), quarters.join("、")),
+        growth.bytes[1] - growth.bytes[0],
+        None,
+        source,
+    )
+}
+
 fn judge(picture: &Picture<'_>) -> Judged {
+    if let Some((growth, kills)) = ended(picture) {
+        return Judged::Is(soon(growth, kills, picture));
+    }
     let situation = picture.situation;
     let memory = situation.host.memory_bytes as f64;
     let growing = &situation.activity.growing;
@@ -75,15 +172,7 @@ fn judge(picture: &Picture<'_>) -> Judged {
         }
         None => (String::new(), String::new()),
     };
-    let quarters: Vec<String> = leak.quarters.iter().map(|bytes| tell::bytes(*bytes)).collect();
-    let mut evidence = vec![tell::evidence(
-        "growth",
-        Text::fixed("growth in each quarter of the time", "期間を 4 等分した増加量"),
-        Text::new(quarters.join(", "), quarters.join("、")),
-        grown(leak),
-        None,
-        "record",
-    )];
+    let mut evidence = vec![quarters(leak, "record")];
     if let Some(ratio) = leak.requests_ratio {
         evidence.push(tell::evidence(
             "requests",
@@ -172,7 +261,10 @@ fn culprit(picture: &Picture<'_>, growth: &Growth) -> Culprit {
     let boot = picture.situation.host.boot;
     let process = growth.process.map(|id| {
         let known = holders.iter().find(|holder| holder.largest.id == id).map(|h| h.largest.clone());
-        known.unwrap_or_else(|| NamedProcess::known_by(id, &growth.name, boot))
+        known.unwrap_or_else(|| NamedProcess {
+            command: growth.command.clone(),
+            ..NamedProcess::known_by(id, &growth.name, boot)
+        })
     });
     Culprit {
         kind: if process.is_some() { CulpritKind::Process } else { CulpritKind::Unit },

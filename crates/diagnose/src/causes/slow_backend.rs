@@ -23,6 +23,8 @@ pub(super) const CAUSE: Cause = Cause {
 
 const WAITING_SHARE_MIN: f64 = 0.5;
 const SLOWER_MIN: f64 = 5.0;
+/// With fewer workers it cannot be told what most of them do.
+const LIMIT_MIN: u32 = 5;
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let backend = picture.backend.as_ref();
@@ -76,8 +78,10 @@ fn judge(picture: &Picture<'_>) -> Judged {
     };
     let requests: f64 = traffic.now.holders.iter().map(|h| f64::from(h.requests)).sum();
     let held = traffic.now.holders.iter().map(|h| h.held_s).sum::<f64>() / requests.max(1.0);
-    let slower = held / traffic.held_s_usual_median.max(0.001);
-    if waiting.is_none() && slower < SLOWER_MIN {
+    // By the log alone it has to be known what is usual, and workers that are seen free wait for nobody.
+    let usual = traffic.held_s_usual_median;
+    let seen = picture.server.is_some_and(|view| view.limit.is_some_and(|limit| limit >= LIMIT_MIN));
+    if waiting.is_none() && (seen || usual <= 0.0 || held < usual * SLOWER_MIN) {
         return Judged::Unknown;
     }
     if picture.throughput_ratio().is_some_and(|r| r > 2.0) {

@@ -58,7 +58,24 @@ fn judge(picture: &Picture<'_>) -> Judged {
             "procfs",
         )],
         summary: summary(picture),
+        advice: fitting(picture, needed / memory).into_iter().collect(),
         ..Candidate::default()
+    })
+}
+
+/// Of the memory, what workers may have at most: the system and its caches need the rest.
+const FOR_WORKERS: f64 = 0.8;
+
+/// The limit that would fit, where now `over` times the memory would be needed.
+fn fitting(picture: &Picture<'_>, over: f64) -> Option<Text> {
+    let limit = (f64::from(picture.server?.limit?) / over * FOR_WORKERS).floor();
+    let (service, from) = (picture.service?, picture.service?.worker_limit_from.as_deref()?);
+    let (id, from) = (&service.id, tell::clean(from));
+    (limit >= 1.0).then(|| {
+        Text::new(
+            format!("lower the limit to {limit:.0} ({from}) and restart {id}: so many have room; or make each smaller"),
+            format!("上限を {limit:.0} に下げて({from})、{id} を再起動してください。メモリに収まるのはこの数までです。1 ワーカーあたりの使用量を減らす方法もあります"),
+        )
     })
 }
 

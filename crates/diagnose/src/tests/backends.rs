@@ -117,11 +117,13 @@ fn children_that_do_usual_pages_are_too_few() {
     let mut quick = situation.clone();
     quick.traffic[0].now = quick.traffic[0].usual.clone();
     assert!(named(&quick).iter().all(|(cause, _)| cause != "worker-limit"));
-    // A crowd is a crowd, however many children there are.
-    let mut crowd = waiting();
-    crowd.requests = Rate { now: 60.0, usual: 18.0 };
-    crowd.clients = Rate { now: 500.0, usual: 50.0 };
-    assert_eq!(named(&with_pool(crowd, 150, None))[0].0, "flash-crowd");
+    // A crowd is a crowd, however many children there are, also when few of it have been answered.
+    for (requests, clients) in [(60.0, 500.0), (110.0, 95.0)] {
+        let mut crowd = waiting();
+        crowd.requests = Rate { now: requests, usual: 18.0 };
+        crowd.clients = Rate { now: clients, usual: 50.0 };
+        assert_eq!(named(&with_pool(crowd, 150, None))[0].0, "flash-crowd");
+    }
 }
 
 #[test]
@@ -158,4 +160,40 @@ fn a_flood_beside_a_crowd_is_told_by_what_dominates_and_both_are_named() {
         let causes: Vec<&str> = all.iter().map(|(cause, _)| cause.as_str()).collect();
         assert_eq!(causes, [first, second], "{flooders}");
     }
+}
+
+#[test]
+fn workers_that_the_kernel_has_just_killed_count_by_its_own_table() {
+    const MB: u64 = 1 << 20;
+    let apache = |situation: &mut Situation| {
+        let mut service = situation.host.services[0].clone();
+        (service.id, service.kind) = ("apache".into(), ServiceKind::Apache);
+        service.exe = "/usr/sbin/apache2".into();
+        service.worker_limit_from = Some("MaxRequestWorkers in mpm_prefork.conf".into());
+        situation.host.services = vec![service];
+        situation.servers.retain(|view| view.service == "apache");
+    };
+    let reported = |processes: u32, each: u64| {
+        let mut mix = quiet(None);
+        mix.live = vec![holder("192.0.2.1", (Via::None, None), ("GET", "/"), 1, 0.2)];
+        mix.oom = 20;
+        let mut situation = with_pool(mix, 150, None);
+        apache(&mut situation);
+        situation.kernel.reports = vec![toban_model::OomReport {
+            at: situation.at,
+            asked_by: "apache2".into(),
+            memcg: None,
+            limit_bytes: None,
+            victim: "apache2".into(),
+            largest: vec![("apache2".into(), processes, u64::from(processes) * each)],
+        }];
+        diagnose(&situation).findings.remove(0)
+    };
+    // Of 4 GiB.
+    let finding = reported(LIMIT - 2, 100 * MB);
+    assert_eq!(finding.cause, "worker-limit");
+    let advice = |finding: &toban_model::Finding| format!("{finding:#?}");
+    assert!(advice(&finding).contains("lower the limit to 32 (MaxRequestWorkers"), "{finding:#?}");
+    assert_ne!(reported(LIMIT - 2, 30 * MB).cause, "worker-limit", "they have room");
+    assert_ne!(reported(2, 2000 * MB).cause, "worker-limit", "two that grew are no matter of their number");
 }

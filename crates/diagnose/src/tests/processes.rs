@@ -398,6 +398,7 @@ fn growth(name: &str, hours: u64, bytes: [f64; 2], quarters: [f64; 4]) -> Growth
     Growth {
         name: name.into(),
         process: Some(ProcessId { pid: 44, start_ticks: 9 }),
+        command: String::new(),
         from: ago(hours * 3600),
         to: AT,
         bytes,
@@ -445,6 +446,50 @@ fn memory_that_grows_with_time_alone_is_a_leak() {
     ] {
         assert!(diagnosis.findings.is_empty(), "{what}: {:#?}", diagnosis.findings);
     }
+}
+
+#[test]
+fn memory_that_ended_within_a_minute_names_who_grew() {
+    // Of 8 GiB; it had run for an hour before.
+    let leak = |change: &dyn Fn(&mut Growth)| {
+        let mut growth = growth("php", 0, [0.3e9, 6.3e9], [1.5e9; 4]);
+        (growth.from, growth.to) = (ago(62), ago(2));
+        growth.command = "php /opt/read.php".into();
+        change(&mut growth);
+        growth
+    };
+    let told = |growth: Growth, change: &dyn Fn(&mut Situation)| {
+        let mut situation = host();
+        let comm = "php".to_owned();
+        situation.kernel.oom =
+            vec![OomKill { at: ago(2), pid: 9, comm, anon_rss_bytes: 6 << 30, cgroup: false }];
+        situation.kernel.oom_count = 1;
+        situation.symptoms.push(Symptom {
+            kind: SymptomKind::OomKill,
+            what: "php".into(),
+            text: Text::fixed("en", "ja"),
+            value: 1.0,
+            usual: None,
+            since: ago(2),
+        });
+        situation.activity.growing_soon = vec![growth];
+        change(&mut situation);
+        diagnose(&situation).findings.remove(0)
+    };
+    let finding = told(leak(&|_| {}), &|_| {});
+    assert_eq!((finding.cause.as_str(), finding.culprits[0].kind), ("memory-leak", CulpritKind::Process));
+    let process = finding.culprits[0].process.as_ref().unwrap();
+    assert_eq!((process.id.pid, process.command.as_str()), (44, "php /opt/read.php"));
+    let other = |growth: Growth, change: &dyn Fn(&mut Situation), what: &str| {
+        let finding = told(growth, change);
+        assert_eq!(finding.cause, "memory-exhaustion", "{what}: {finding:#?}");
+    };
+    let nothing = |_: &mut Situation| {};
+    other(leak(&|g| g.quarters = [2e9, 2e9, 2e9, 0.0]), &nothing, "a cache that was full before");
+    other(leak(&|g| g.bytes = [0.3e9, 1.3e9]), &nothing, "not enough to have ended it");
+    other(leak(&|g| g.name = "sort".into()), &nothing, "another one was killed");
+    let begun = |situation: &mut Situation| situation.host.boot = ago(70);
+    other(leak(&|_| {}), &begun, "a job that grows from its start");
 }
 
 #[test]
