@@ -501,6 +501,7 @@ mod tests {
         assert_eq!(left_alone(&[2], &processes), 2, "one less tells nothing of who is left");
         assert_eq!(left_alone(&[2, 3], &processes), 0);
         assert_eq!(left_alone(&[2, 3], &[process(8, 2)].into()), 0, "another process of the same number");
+        assert_eq!(left_alone(&[2, 3], &processes), 0, "nobody of those that were not there");
         assert_eq!(left_alone(&[2, 3], &processes), 2);
         seen.all_looked_at = Instant::now().checked_sub(ALL_EVERY);
         seen.begin([2, 3].into(), &processes);
