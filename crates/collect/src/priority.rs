@@ -1,5 +1,5 @@
-//! What keeps the recorder running while its host drowns, and lets a single answer come there: locked memory, the kernel's last choice when memory is out,
-//! more open files, and a turn on the processor before everybody else's.
+//! What keeps the recorder running while its host drowns, and lets a single answer come there: locked memory, the
+//! kernel's last choice when memory is out, more open files, and a turn on the processor before everybody else's.
 //!
 //! Each is tried, and where it is not permitted the next best is; what is missing then is said.
 
@@ -15,6 +15,8 @@ use toban_model::Text;
 
 /// Of the kernel's range to 1000. Not the lowest: should this program be what ate the memory, it has to be ended.
 const OOM_SCORE: &str = "-900";
+/// proc_pid_oom_score_adj(5).
+const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 /// The lowest real-time priority but one: above all ordinary programs, below whoever needs real time in earnest.
 const PRIORITY: u8 = 2;
 const NICE: i32 = -10;
@@ -34,7 +36,7 @@ pub fn shield() -> Vec<Text> {
         // With fewer, processes are opened anew each time: slower, and just as right.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..handles });
     }
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+    if let Err(error) = std::fs::write(OOM_SCORE_ADJ, OOM_SCORE) {
         notes.push(Text::new(
             format!("could not ask to be ended last when memory is out: {error}"),
             format!("メモリ不足のとき最後に終了されるようにはできませんでした: {error}"),
@@ -51,31 +53,38 @@ pub fn shield() -> Vec<Text> {
     notes
 }
 
-/// The session's turn on the processor as it was, given back when this is dropped.
+/// What was asked for in haste, given back when this is dropped: what the program starts later shall not inherit it.
 #[derive(Debug)]
 pub struct Haste {
     session: Option<String>,
+    nice: i32,
+    oom_score: Option<String>,
 }
 
 /// Lets the answer of a command come on a host that drowns, as far as that is permitted: its turn before ordinary
 /// programs', and no page of it thrown out again once it was read. Call it before threads are started: they inherit
 /// it. It is for seconds, so it asks for no real-time priority.
 pub fn hasten() -> Haste {
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0);
     let _ = rustix::process::setpriority_process(None, NICE);
     // The caller's shell is in the same session and shall not keep it.
     let session = std::fs::read_to_string(AUTOGROUP).ok().and_then(|text| {
         let (_, nice) = text.trim_end().rsplit_once(" nice ")?;
         std::fs::write(AUTOGROUP, NICE.to_string()).is_ok().then(|| nice.to_owned())
     });
-    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let oom_score = std::fs::read_to_string(OOM_SCORE_ADJ).ok();
+    let _ = std::fs::write(OOM_SCORE_ADJ, OOM_SCORE);
     let _ = lock_memory();
-    Haste { session }
+    Haste { session, nice, oom_score }
 }
 
 impl Drop for Haste {
     fn drop(&mut self) {
-        if let Some(nice) = &self.session {
-            let _ = std::fs::write(AUTOGROUP, nice);
+        let _ = rustix::process::setpriority_process(None, self.nice);
+        for (place, before) in [(AUTOGROUP, &self.session), (OOM_SCORE_ADJ, &self.oom_score)] {
+            if let Some(before) = before {
+                let _ = std::fs::write(place, before.trim_end());
+            }
         }
     }
 }
@@ -149,6 +158,22 @@ mod tests {
     fn policy() -> u32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn haste_is_given_back() {
+        std::thread::spawn(|| {
+            let nice = || rustix::process::getpriority_process(None).unwrap();
+            let before = nice();
+            let haste = hasten();
+            if nice() == before {
+                println!("skipped: no right to a turn before others");
+            }
+            drop(haste);
+            assert_eq!(nice(), before);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
