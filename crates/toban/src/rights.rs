@@ -149,7 +149,8 @@ pub(crate) fn watch_only(state: &Path, with_parent: bool) -> anyhow::Result<Text
     let root = rustix::process::geteuid().is_root();
     let user = if root { account(USER) } else { None };
     give_away(state, root, user, with_parent)?;
-    Ok(match (root, user) {
+    let filtered = filter_calls();
+    let said = match (root, user) {
         (false, _) => Text::fixed(
             "it runs without root's rights and sees what its user may see",
             "root 権限なしで動いているため、このユーザーに見える範囲だけを監視します",
@@ -163,6 +164,14 @@ pub(crate) fn watch_only(state: &Path, with_parent: bool) -> anyhow::Result<Text
              useradd --system toban",
             "監視プロセスはケーパビリティを手放していますが、ファイルに対しては root のままです。\
              専用ユーザーを作ると分離されます: useradd --system toban",
+        ),
+    };
+    // Not every kernel and processor can; what was given away before holds all the same.
+    Ok(match filtered {
+        Ok(()) => said,
+        Err(error) => Text::new(
+            format!("{}; system calls are not filtered: {error}", said.en),
+            format!("{}。システムコールの制限はできませんでした: {error}", said.ja),
         ),
     })
 }
@@ -178,18 +187,21 @@ fn give_away(state: &Path, root: bool, user: Option<Account>, with_parent: bool)
         // If it is gone already, the line to it has ended, which is noticed, too.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     }
+    Ok(())
+}
+
+/// Has the kernel refuse the calls that the watch has no use for.
+fn filter_calls() -> anyhow::Result<()> {
     let rules = DENIED.iter().map(|call| (*call, Vec::new())).collect::<BTreeMap<_, _>>();
     let errno = u32::try_from(libc::EPERM).unwrap_or(1);
     let filter: BpfProgram = SeccompFilter::new(
         rules,
         SeccompAction::Allow,
         SeccompAction::Errno(errno),
-        std::env::consts::ARCH.try_into().context("no filter of calls for this processor")?,
-    )
-    .and_then(TryInto::try_into)
-    .context("could not make the filter of calls")?;
-    seccompiler::apply_filter(&filter).context("could not set the filter of calls")?;
-    Ok(())
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()?;
+    Ok(seccompiler::apply_filter(&filter)?)
 }
 
 /// Gives away what the acting part does not need.
@@ -317,6 +329,7 @@ mod tests {
         let of_other = format!("/proc/{}", other.id());
         let tried = std::thread::spawn(move || {
             give_away(&state, true, Some((64_321, 64_321)), false).unwrap();
+            filter_calls().unwrap();
             let book = state.join(BOOK).join("book.db");
             let denied = |what: &str, done: io::Result<()>| {
                 let error = done.expect_err(what);

@@ -27,7 +27,7 @@ const REQUESTS_RATIO_MIN_BESIDE: f64 = 1.2;
 const CLIENTS_RATIO_MIN: f64 = 2.5;
 /// When a crowd has just come, few of it have an answer: so many more requests tell it by fewer clients.
 const REQUESTS_RATIO_RUSH: f64 = 4.0;
-const CLIENTS_RATIO_RUSH: f64 = 1.5;
+const CLIENTS_RATIO_RUSH: f64 = 1.25;
 
 fn judge(picture: &Picture<'_>) -> Judged {
     let (Some(requests), Some(clients)) = (picture.throughput_ratio(), people_ratio(picture)) else {

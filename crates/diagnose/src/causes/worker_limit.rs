@@ -87,11 +87,15 @@ fn summary(picture: &Picture<'_>) -> Text {
     )
 }
 
+/// So many times the usual requests are no usual pages, though who sends them is not known yet.
+const CROWD_RATIO: f64 = 3.5;
+
 /// A pool whose children are all busy with usual pages, while the host is not.
 fn too_few(picture: &Picture<'_>) -> Option<Candidate> {
     let backend = picture.backend.as_ref().filter(|pool| pool.is_as_usual() && pool.is_queued_for())?;
     let (service, limit) = (&backend.view.service, backend.view.limit?);
-    let crowd = matches!((super::flash_crowd::CAUSE.judge)(picture), Judged::Is(_));
+    let crowd = matches!((super::flash_crowd::CAUSE.judge)(picture), Judged::Is(_))
+        || picture.throughput_ratio().is_some_and(|ratio| ratio >= CROWD_RATIO);
     let vital = |name: &str| picture.situation.vitals.iter().find(|v| v.name == name).map(|v| v.value);
     let cpu = vital("cpu.busy")?;
     let busy: Vec<f64> = backend
