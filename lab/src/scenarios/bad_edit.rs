@@ -9,7 +9,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{FilePlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "bad-edit",
@@ -66,15 +66,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         )
     };
     // Nobody attacks here; the incident is what the administrator runs.
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
-        sources: source,
-        patience_ms: 1000,
-        requests: vec![format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", who.site)],
-        way: Way::Requests,
-    };
+    let attack = who.attack(1000, source, vec![format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", who.site)]);
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }
 

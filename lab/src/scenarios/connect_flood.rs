@@ -9,7 +9,7 @@ use super::parts::{Counts, Neighbourhood, PAGE_PHP, default_site, file, site, so
 use super::stack::{Limits, behind_balancer};
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Plan, Truth, Way};
+use crate::plan::{Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "connect-flood",
@@ -76,15 +76,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
             connections,
         )
     };
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
-        sources,
-        patience_ms: 60_000,
-        requests,
-        way: Way::Requests,
-    };
+    let attack = who.attack(60_000, sources, requests);
     Ok(Plan { lan: who.lan, hosts, clients, admin, attack, truth })
 }
 

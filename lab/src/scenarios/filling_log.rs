@@ -8,7 +8,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, Plan, Truth, Way};
+use crate::plan::{FilePlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "filling-log",
@@ -56,17 +56,11 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         ..who.truth("disk-full", who.server(WORKERS, None, None), attackers, 1)
     };
     let site = &who.site;
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
+    let attack = who.attack(
+        40_000,
         sources,
-        patience_ms: 40_000,
-        requests: vec![format!(
-            "GET /export.php HTTP/1.1\r\nHost: {site}\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
-        )],
-        way: Way::Requests,
-    };
+        vec![format!("GET /export.php HTTP/1.1\r\nHost: {site}\r\nUser-Agent: Mozilla/5.0\r\n\r\n")],
+    );
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }
 

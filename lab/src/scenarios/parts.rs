@@ -161,6 +161,22 @@ impl Neighbourhood {
         }
     }
 
+    /// The attackers send requests to the web server itself: one connection for each source, held for so long.
+    pub(super) fn attack(
+        &self,
+        patience_ms: u64,
+        sources: Vec<Ipv4Addr>,
+        requests: Vec<String>,
+    ) -> AttackPlan {
+        AttackPlan {
+            prefixes: self.attacker_prefixes.clone(),
+            sources,
+            patience_ms,
+            requests,
+            ..nobody(self.web)
+        }
+    }
+
     /// What really is the case, without what is the scenario's own: `where_`, and a balancer.
     pub(super) fn truth(
         &self,

@@ -10,7 +10,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, FilePlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{FilePlan, HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "runaway-client",
@@ -83,16 +83,8 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         .into(),
         ..who.truth("runaway-process", who.server(workers, None, Some(768 << 20)), attackers, 1)
     };
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
-        sources,
-        // The server keeps the connection open for its next request, which never comes.
-        patience_ms: 20_000,
-        requests,
-        way: Way::Requests,
-    };
+    // The server keeps the connection open for its next request, which never comes.
+    let attack = who.attack(20_000, sources, requests);
     Ok(Plan { lan: who.lan, hosts: vec![web, registry], clients, admin, attack, truth })
 }
 

@@ -8,7 +8,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, HostPlan, Plan, Truth, Way};
+use crate::plan::{HostPlan, Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "stolen-form",
@@ -74,15 +74,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         ..who.truth("outbound-abuse", who.server(40, None, None), attackers, connections)
     };
     let requests = (0..8u32).map(|n| request(&who.site, &path, n)).collect();
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
-        sources,
-        patience_ms: 20_000,
-        requests,
-        way: Way::Requests,
-    };
+    let attack = who.attack(20_000, sources, requests);
     Ok(Plan { lan: who.lan, hosts: vec![host], clients, admin, attack, truth })
 }
 

@@ -7,7 +7,7 @@ use super::parts::{
 };
 use crate::LabError;
 use crate::params::Draw;
-use crate::plan::{AttackPlan, Plan, Truth, Way};
+use crate::plan::{Plan, Truth};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     id: "xmlrpc-flood",
@@ -61,15 +61,7 @@ fn draw(draw: &mut Draw) -> Result<Plan, LabError> {
         where_: [("method", "POST"), ("path", path.as_str())].map(|(k, v)| (k.into(), v.into())).into(),
         ..who.truth("http-flood", who.server(workers, None, Some(memory)), attackers, connections)
     };
-    let attack = AttackPlan {
-        target: who.web,
-        also: Vec::new(),
-        prefixes: who.attacker_prefixes.clone(),
-        sources,
-        patience_ms: 40_000,
-        requests,
-        way: Way::Requests,
-    };
+    let attack = who.attack(40_000, sources, requests);
     Ok(Plan { lan: who.lan, hosts: vec![web], clients, admin, attack, truth })
 }
 
