@@ -1,39 +1,18 @@
 //! The agent as two processes: each may fall, and neither the duty nor a ban is lost.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test may panic, and says aloud what it skips"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const TOBAN: &str = env!("CARGO_BIN_EXE_toban");
-const INSIDE: &str = "TOBAN_TEST_INSIDE_NETNS";
-const PATIENCE: Duration = Duration::from_secs(60);
+#[path = "../../respond/tests/kernel/netns.rs"]
+mod netns;
 
-/// `true` in a network namespace of its own, where the test goes on.
-fn enter(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        return true;
-    }
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED {test}: it needs root, for a network namespace of its own");
-        return false;
-    }
-    let status = Command::new("unshare")
-        .args(["--net", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} failed inside its network namespace");
-    false
-}
+use netns::enter;
+
+const TOBAN: &str = env!("CARGO_BIN_EXE_toban");
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends what it started, also when an assertion fails.
 struct Agent(Child);

@@ -1,5 +1,9 @@
 //! The real kernel, in network namespaces that the tests make themselves. Needs root; skips aloud without it.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may panic, and says aloud what it skips"
+)]
 
 mod book;
 mod netns;
@@ -10,9 +14,26 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use netns::{enter, nft, own, sh};
+use netns::{enter, has, sh};
 use toban_model::{Action, ActionState, Actor, Plan, Prefix, Protected, Time};
 use toban_respond::{Engine, Error, Firewall, MemoryLedger, Nftables, Reconciled, Target, Wanted};
+
+/// What the independent reader sees; `None` (said aloud) without the `nft` program.
+fn nft(arguments: &str) -> Option<String> {
+    if !has("nft") {
+        eprintln!("SKIPPED the independent reader: the program nft is missing (apt-get install nftables)");
+        return None;
+    }
+    Some(sh(&format!("nft {arguments}")))
+}
+
+/// Addresses of this namespace, so that connections come from them.
+fn own(addresses: &[&str]) {
+    for address in addresses {
+        let length = if address.parse::<IpAddr>().unwrap().is_ipv4() { 32 } else { 128 };
+        sh(&format!("ip addr add {address}/{length} dev lo nodad"));
+    }
+}
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()

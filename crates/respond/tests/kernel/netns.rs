@@ -2,7 +2,6 @@
 //! namespace entered by one thread would need unsafe code and leak into the others.
 #![expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
-use std::net::IpAddr;
 use std::process::Command;
 
 const INSIDE: &str = "TOBAN_TEST_INSIDE_NETNS";
@@ -46,21 +45,4 @@ pub(crate) fn sh(script: &str) -> String {
     let output = Command::new("sh").args(["-c", script]).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// What the independent reader sees; `None` (said aloud) without the `nft` program.
-pub(crate) fn nft(arguments: &str) -> Option<String> {
-    if !has("nft") {
-        eprintln!("SKIPPED the independent reader: the program nft is missing (apt-get install nftables)");
-        return None;
-    }
-    Some(sh(&format!("nft {arguments}")))
-}
-
-/// Addresses of this namespace, so that connections come from them.
-pub(crate) fn own(addresses: &[&str]) {
-    for address in addresses {
-        let length = if address.parse::<IpAddr>().unwrap().is_ipv4() { 32 } else { 128 };
-        sh(&format!("ip addr add {address}/{length} dev lo nodad"));
-    }
 }
