@@ -328,12 +328,6 @@ impl Engine {
     /// Ends what is over: the kernel has dropped the bans by itself already, the book follows. Gates that nobody
     /// confirmed are undone. Returns the actions that changed.
     pub fn expire(&mut self, now: Time) -> Result<Vec<ActionRecord>> {
-        if let Some(same) = &self.same
-            && now < same.ends
-            && self.ledger.version()? == Some(same.book)
-        {
-            return Ok(Vec::new());
-        }
         let (over, left): (Vec<Ban>, Vec<Ban>) =
             self.ledger.bans()?.into_iter().partition(|ban| ban.until <= now);
         let mut changed = Vec::new();
@@ -376,8 +370,8 @@ impl Engine {
         Ok(changed)
     }
 
-    /// Compares book and kernel and makes the kernel what the book says: at start, after a foreign flush, and now
-    /// and then. Bans that are missing get their remaining time; nothing is ever in there twice.
+    /// Ends what is over, compares book and kernel, and makes the kernel what the book says: at start, after a foreign
+    /// flush, and now and then. Bans that are missing get their remaining time; nothing is ever in there twice.
     pub fn reconcile(&mut self, now: Time) -> Result<Reconciled> {
         if self.is_still_same(now)? {
             return Ok(Reconciled::default());

@@ -60,7 +60,6 @@ impl Hands {
         let book = Arc::new(Book::open(asked.state).context("could not open the book of actions")?);
         let turn = Turn::take(asked.state)?;
         let mut engine = actor::engine(&book).context("could not act")?;
-        engine.expire(clock::now())?;
         engine.reconcile(clock::now())?;
         Ok(Hands { book, engine, _turn: turn })
     }

@@ -167,9 +167,7 @@ impl Acting {
             }
         }
     }
-}
 
-impl Acting {
     /// Does what it is asked, if that may be; the answer, where there is one at once.
     fn take_order(&mut self, order: Order) -> Option<Report> {
         let done = match order {
@@ -241,9 +239,7 @@ impl Acting {
         if self.engine.is_none() {
             return;
         }
-        let now: Time = clock::now();
-        let kept = self.in_turn(|engine| engine.expire(now).and_then(|_| engine.reconcile(now)));
-        match kept {
+        match self.in_turn(|engine| engine.reconcile(clock::now())) {
             Ok(reconciled) if reconciled.was_in_order() => {}
             Ok(reconciled) => tell(Report::Reconciled { restored: reconciled.restored.len() }),
             Err(error) => tell(Report::Failed(error)),
