@@ -36,7 +36,7 @@ pub fn shield() -> Vec<Text> {
         // With fewer, processes are opened anew each time: slower, and just as right.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..handles });
     }
-    if let Err(error) = std::fs::write(OOM_SCORE_ADJ, OOM_SCORE) {
+    if let Err(error) = end_last() {
         notes.push(Text::new(
             format!("could not ask to be ended last when memory is out: {error}"),
             format!("メモリ不足のとき最後に終了されるようにはできませんでした: {error}"),
@@ -51,6 +51,11 @@ pub fn shield() -> Vec<Text> {
         ));
     }
     notes
+}
+
+/// Asks the kernel to end this process after all others when memory is out.
+pub fn end_last() -> io::Result<()> {
+    std::fs::write(OOM_SCORE_ADJ, OOM_SCORE)
 }
 
 /// What was asked for in haste, given back when this is dropped: what the program starts later shall not inherit it.
@@ -73,7 +78,7 @@ pub fn hasten() -> Haste {
         std::fs::write(AUTOGROUP, NICE.to_string()).is_ok().then(|| nice.to_owned())
     });
     let oom_score = std::fs::read_to_string(OOM_SCORE_ADJ).ok();
-    let _ = std::fs::write(OOM_SCORE_ADJ, OOM_SCORE);
+    let _ = end_last();
     let _ = lock_memory();
     Haste { session, nice, oom_score }
 }

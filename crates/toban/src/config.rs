@@ -3,6 +3,7 @@
 //! `default-config.toml` is the documentation and the defaults at once; a test parses it and compares. Every problem of
 //! a file is reported, each with line and column, what was found, and what would be right.
 
+mod hooks;
 mod metrics;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use toban_model::{Mode, Prefix};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use hooks::Hooks;
 pub(crate) use metrics::Url;
 
 /// The defaults, with every key explained.
@@ -110,29 +112,6 @@ pub(crate) struct Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics { listen: None, public: false, push: None, push_every: Duration::from_secs(15) }
-    }
-}
-
-/// The user's own commands: a program by its whole path and its arguments, or nothing.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Hooks {
-    pub(crate) finding: Vec<String>,
-    pub(crate) action: Vec<String>,
-    pub(crate) recovery: Vec<String>,
-    pub(crate) timeout: Duration,
-}
-
-impl Hooks {
-    /// Whether there is any.
-    pub(crate) fn any(&self) -> bool {
-        [&self.finding, &self.action, &self.recovery].iter().any(|words| !words.is_empty())
-    }
-}
-
-impl Default for Hooks {
-    fn default() -> Hooks {
-        let none = Vec::new;
-        Hooks { finding: none(), action: none(), recovery: none(), timeout: Duration::from_secs(30) }
     }
 }
 
@@ -336,32 +315,16 @@ static SECTIONS: &[Section] = &[
     Section {
         name: "hooks",
         keys: &[
-            Key { name: "finding", set: |c, v, _| program(v).map(|words| c.hooks.finding = words) },
-            Key { name: "action", set: |c, v, _| program(v).map(|words| c.hooks.action = words) },
-            Key { name: "recovery", set: |c, v, _| program(v).map(|words| c.hooks.recovery = words) },
-            Key { name: "timeout", set: |c, v, _| within(v, HOOK).map(|time| c.hooks.timeout = time) },
+            Key { name: "finding", set: |c, v, _| hooks::program(v).map(|words| c.hooks.finding = words) },
+            Key { name: "action", set: |c, v, _| hooks::program(v).map(|words| c.hooks.action = words) },
+            Key { name: "recovery", set: |c, v, _| hooks::program(v).map(|words| c.hooks.recovery = words) },
+            Key {
+                name: "timeout",
+                set: |c, v, _| within(v, hooks::TIMEOUT).map(|time| c.hooks.timeout = time),
+            },
         ],
     },
 ];
-
-/// What takes longer than ten minutes is a service, not a hook.
-const HOOK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-
-/// A program by its whole path, and its arguments; no shell reads them.
-fn program(value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Vec<Wrong>> {
-    const WANTED: &str = "a list such as [\"/usr/local/bin/tell\", \"--urgent\"]";
-    let words = each(value, |word| match word.get_ref().as_str() {
-        Some(text) if !text.contains('\0') => Ok(text.to_owned()),
-        _ => Wrong::expected(word, "text in quotes"),
-    })?;
-    match words.first() {
-        Some(program) if !Path::new(program).is_absolute() => Wrong::one(
-            value,
-            format!("{}: the program needs its whole path; expected {WANTED}", quoted(program)),
-        ),
-        _ => Ok(words),
-    }
-}
 
 static MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("ask", Mode::Ask), ("act", Mode::Act)];
 

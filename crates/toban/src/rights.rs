@@ -206,8 +206,8 @@ fn filter_calls() -> anyhow::Result<()> {
 
 /// Gives away what the acting part does not need.
 pub(crate) fn act_only(state: &Path) -> anyhow::Result<()> {
-    // The last that is ended when memory is out: it is small, and without it nothing can be done about that.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
+    // It is small, and without it nothing can be done about memory that is out.
+    let _ = toban_collect::priority::end_last();
     if rustix::process::geteuid().is_root() {
         prepare(state, account(USER)).with_context(|| format!("could not prepare {}", state.display()))?;
         // What it starts needs the rest, so the bounding set stays.

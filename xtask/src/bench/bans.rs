@@ -101,7 +101,10 @@ impl Input {
 
 /// Runs the benchmark.
 pub(super) fn run(args: &BansArgs) -> Result<ExitCode> {
-    ensure!(is_root()?, "bans need root; every program runs in a network namespace of its own");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "bans need root; every program runs in a network namespace of its own"
+    );
     let toban = build()?;
     let dir = std::env::temp_dir().join(format!("toban-bench-bans-{}", std::process::id()));
     fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
@@ -156,11 +159,6 @@ fn ms(seconds: &str) -> Result<f64> {
 
 fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
-}
-
-fn is_root() -> Result<bool> {
-    use std::os::unix::fs::MetadataExt as _;
-    Ok(fs::metadata("/proc/self")?.uid() == 0)
 }
 
 fn build() -> Result<PathBuf> {
