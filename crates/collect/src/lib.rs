@@ -7,6 +7,7 @@
 
 mod aside;
 pub mod beat;
+mod beside;
 pub mod closer;
 pub mod collectors;
 pub mod crowd;

@@ -6,6 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use toban_model::{Name, Reading, ReadingKind, Sample, Texts, Time};
 
 use crate::aside::Aside;
+use crate::beside::Beside;
 use crate::{Error, Root};
 
 mod conntrack;
@@ -54,13 +55,16 @@ pub static ALL: &[(&str, Make)] = &[
     ("tcp", || Box::<tcp::Tcp>::default()),
     ("ip", || Box::<ip::Ip>::default()),
     ("sockets", || Box::<sockets::Sockets>::default()),
-    ("processes", || Box::<processes::Processes>::default()),
+    ("processes", || Box::new(Beside::new(Box::<processes::Processes>::default(), PROCESSES_WAIT))),
     ("groups", || aside(Box::<groups::Groups>::default(), 10)),
     ("pressure", || Box::<pressure::Pressure>::default()),
     ("mail_queue", || aside(Box::<mail_queue::MailQueue>::default(), 10)),
     ("conntrack", || Box::<conntrack::Conntrack>::default()),
     ("file_handles", || Box::<file_handles::FileHandles>::default()),
 ];
+
+/// A pass over all processes takes no longer than its share, unless one of them keeps it waiting.
+const PROCESSES_WAIT: Duration = Duration::from_millis(200);
 
 fn aside(collector: Box<dyn Collector>, every_s: u64) -> Box<dyn Collector> {
     Box::new(Aside::new(collector, Duration::from_secs(every_s)))
@@ -118,13 +122,8 @@ impl Sampler {
     /// when it was planned.
     pub fn sample(&mut self, now: Time, out: &mut Sample) {
         let begun = Instant::now();
+        clear(out);
         out.at = now;
-        out.late_us = 0;
-        out.readings.clear();
-        out.processes.busiest.clear();
-        (out.processes.count, out.processes.looked_at) = (0, 0);
-        out.sockets.clear();
-        out.texts.clear();
         self.failing = 0;
         for (collector, cost) in &mut self.collectors {
             let before = thread_time();
@@ -158,6 +157,16 @@ impl Sampler {
     pub fn costs(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         self.collectors.iter().map(|(collector, cost)| (collector.id(), *cost))
     }
+}
+
+/// Takes out what a sample holds, and keeps its room.
+pub(crate) fn clear(sample: &mut Sample) {
+    sample.late_us = 0;
+    sample.readings.clear();
+    sample.processes.busiest.clear();
+    (sample.processes.count, sample.processes.looked_at) = (0, 0);
+    sample.sockets.clear();
+    sample.texts.clear();
 }
 
 /// Processor time that this thread has used.
