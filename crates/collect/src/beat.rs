@@ -27,6 +27,8 @@ pub const EVERY: Duration = Duration::from_secs(1);
 pub const SAMPLES: usize = 64;
 /// Samples on their way to the writer; the others wait where they can still be thinned out.
 const HANDED_MAX: usize = 8;
+/// At the end, how soon after there is room those that wait are handed on.
+const LEFT_EVERY: Duration = Duration::from_millis(5);
 
 /// A running beat. It ends when this is dropped.
 pub struct Beat {
@@ -40,6 +42,9 @@ pub struct Beat {
 #[derive(Default)]
 struct Shared {
     writer: OnceLock<Thread>,
+    /// No more samples are taken.
+    ends: AtomicBool,
+    /// Nobody takes those that wait.
     over: AtomicBool,
 }
 
@@ -108,10 +113,24 @@ impl Beat {
             std::thread::park_timeout(left);
         }
     }
+
+    /// Takes no more samples. Those that wait are still to be had, and then it has ended.
+    pub fn end(&self) {
+        self.shared.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Whether all that there will ever be is there to be had.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Beat {
     fn drop(&mut self) {
+        self.shared.ends.store(true, Ordering::Relaxed);
         self.shared.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
@@ -141,15 +160,24 @@ fn run(root: Root, shared: &Shared, mut filled: Producer<Sample>, mut emptied: C
         readings.push(gauge("recorder.behind", backlog.waiting.len() as f64, ""));
         readings.push(gauge("recorder.failing", sampler.failing() as f64, ""));
         backlog.waiting.push_back(sample);
-        while let Some(oldest) = backlog.waiting.pop_front() {
-            if let Err(PushError::Full(oldest)) = filled.push(oldest) {
-                backlog.waiting.push_front(oldest);
-                break;
-            }
+        hand_on(&mut backlog, &mut filled, shared);
+    }
+    while !shared.over.load(Ordering::Relaxed) && !backlog.waiting.is_empty() {
+        hand_on(&mut backlog, &mut filled, shared);
+        std::thread::park_timeout(LEFT_EVERY);
+    }
+}
+
+/// Hands on what there is room for, the oldest first.
+fn hand_on(backlog: &mut Backlog, filled: &mut Producer<Sample>, shared: &Shared) {
+    while let Some(oldest) = backlog.waiting.pop_front() {
+        if let Err(PushError::Full(oldest)) = filled.push(oldest) {
+            backlog.waiting.push_front(oldest);
+            break;
         }
-        if let Some(writer) = shared.writer.get() {
-            writer.unpark();
-        }
+    }
+    if let Some(writer) = shared.writer.get() {
+        writer.unpark();
     }
 }
 
@@ -190,9 +218,9 @@ fn to_next_second(now: Time) -> Duration {
     Duration::from_micros((1_000_000 - micros).unsigned_abs())
 }
 
-/// False when it is over.
+/// False when it ends.
 fn wait_for(moment: Instant, shared: &Shared) -> bool {
-    while !shared.over.load(Ordering::Relaxed) {
+    while !shared.ends.load(Ordering::Relaxed) {
         let left = moment.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return true;
@@ -317,5 +345,28 @@ mod tests {
         let begun = Instant::now();
         drop(beat);
         assert!(begun.elapsed() < EVERY, "it ends at once");
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_still_handed_on() {
+        let mut beat = Beat::start(Root::host()).unwrap();
+        let first = beat.next(Duration::from_secs(30)).unwrap().at;
+        // More than are handed on at a time.
+        std::thread::sleep(EVERY * (HANDED_MAX as u32 + 2));
+        beat.end();
+        let mut left = 0;
+        let until = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < until {
+            let ended = beat.has_ended();
+            match beat.next(Duration::from_millis(50)) {
+                Some(sample) => {
+                    assert!(sample.at > first);
+                    left += 1;
+                }
+                None if ended => break,
+                None => {}
+            }
+        }
+        assert!(left > HANDED_MAX, "{left}");
     }
 }

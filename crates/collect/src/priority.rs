@@ -146,7 +146,7 @@ pub fn raise_thread() -> Option<Text> {
 }
 
 /// Takes the priority that it inherited off this thread: what it does can wait.
-pub(crate) fn ordinary_thread() {
+pub fn ordinary_thread() {
     use thread_priority::NormalThreadSchedulePolicy::Other;
     let ordinary = ThreadSchedulePolicy::Normal(Other);
     if thread_priority::thread_schedule_policy().is_ok_and(|policy| policy != ordinary) {

@@ -1,18 +1,19 @@
 //! The recorder at work in the agent: takes each second's sample from the beat, writes it, and hands it on.
 //!
 //! It has a thread of its own, because writing may wait for the disk. The beat before it and the agent behind it go on
-//! meanwhile: what the agent is not there to take, it goes without.
+//! meanwhile: what the agent is not there to take, it goes without. It has its turn on the processor with the beat: of
+//! what is sampled in a storm and not written, nothing is left after the reset.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use toban_collect::Root;
 use toban_collect::beat::Beat;
+use toban_collect::{Root, priority};
 use toban_model::{Reading, Sample, Text};
 use toban_record::{Frames, Limits};
 
@@ -95,9 +96,25 @@ impl Drop for Recorder {
 }
 
 fn run(mut beat: Beat, mut frames: Option<Frames>, shared: &Shared, to_agent: &SyncSender<Sample>) {
+    // What is not permitted here was not permitted to the beat either, which has said so.
+    let _ = priority::raise_thread();
+    if let Some(frames) = &mut frames {
+        frames.keeper_begins_with(priority::ordinary_thread);
+    }
     let mut unkept = false;
-    while !shared.over.load(Ordering::Relaxed) {
-        let Some(sample) = beat.next(WAIT) else { continue };
+    let mut over = false;
+    loop {
+        if !over && shared.over.load(Ordering::Relaxed) {
+            over = true;
+            beat.end();
+        }
+        // Asked before: what it left is there by then.
+        let ended = beat.has_ended();
+        let sample = match beat.next(WAIT) {
+            Some(sample) => sample,
+            None if ended => break,
+            None => continue,
+        };
         // The beat's own has room for a second of the busiest host; this one is as large as it has to be.
         let mut sample = sample.clone();
         sample.readings.extend(shared.servers.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -121,9 +138,7 @@ fn run(mut beat: Beat, mut frames: Option<Frames>, shared: &Shared, to_agent: &S
                 _ => {}
             }
         }
-        if let Err(TrySendError::Disconnected(_)) = to_agent.try_send(sample) {
-            break;
-        }
+        let _ = to_agent.try_send(sample);
     }
     if let Some(frames) = &mut frames {
         let _ = frames.flush();

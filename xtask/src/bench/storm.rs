@@ -145,8 +145,10 @@ fn longest_gap(begin: f64, end: f64, at: &[f64]) -> f64 {
 }
 
 /// The longest time between two looks at one process, however the passes were cut: from the sample before the first of
-/// those that together looked at as many as there are, to the last of them.
+/// those that together looked at as many as there are, to the last of them. A second in which the pass was not there in
+/// time has no look.
 fn longest_unseen(begin: f64, end: f64, samples: &[Sample]) -> f64 {
+    let samples: Vec<&Sample> = samples.iter().filter(|sample| sample.processes.looked_at > 0).collect();
     let at = |nth: usize| samples[nth].at.as_micros() as f64 / 1e6;
     let mut longest = samples.last().map_or(end - begin, |last| end - last.at.as_micros() as f64 / 1e6);
     for (nth, sample) in samples.iter().enumerate() {

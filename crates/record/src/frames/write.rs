@@ -55,6 +55,7 @@ pub struct Frames {
     /// Something is to be closed.
     due: bool,
     keeper: Option<JoinHandle<Result<(), Error>>>,
+    keeper_begins: fn(),
     /// When closing failed the last time, until it succeeds.
     failed: Option<Time>,
 }
@@ -92,10 +93,16 @@ impl Frames {
             dropped: 0,
             due: true,
             keeper: None,
+            keeper_begins: || {},
             failed: None,
         };
         frames.start_keeper();
         Ok(frames)
+    }
+
+    /// Has the thread that closes segments begin with this: it inherits the priority of the one that appends.
+    pub fn keeper_begins_with(&mut self, begins: fn()) {
+        self.keeper_begins = begins;
     }
 
     /// How many bytes of a torn tail were cut off when it was opened.
@@ -200,8 +207,11 @@ impl Frames {
     }
 
     fn start_keeper(&mut self) {
-        let (dir, limits) = (self.dir.clone(), self.limits);
-        let keeper = thread::Builder::new().name("toban-keep".into()).spawn(move || keep::keep(&dir, limits));
+        let (dir, limits, begins) = (self.dir.clone(), self.limits, self.keeper_begins);
+        let keeper = thread::Builder::new().name("toban-keep".into()).spawn(move || {
+            begins();
+            keep::keep(&dir, limits)
+        });
         // Without a thread it stays due.
         self.due = keeper.is_err();
         self.keeper = keeper.ok();
