@@ -7,6 +7,7 @@
 
 mod aside;
 pub mod beat;
+pub mod bell;
 mod beside;
 pub mod closer;
 pub mod collectors;

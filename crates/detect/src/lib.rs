@@ -29,8 +29,8 @@ use std::time::Duration;
 use toban_model::event::{ErrorLine, KernelWord, Request, ServiceLine};
 use toban_model::{
     Crowd, Holdings, Host, Inspection, KnownServer, ListenQueue, Outage, Outbound, Prefix, ProcessId,
-    ProcessLook, Pulse, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Time,
-    Vital,
+    ProcessLook, Pulse, Reading, ReadingKind, Sample, ServerView, Service, ServiceKind, Situation, Strangers,
+    Time, Vital,
 };
 
 pub use baseline::Baseline;
@@ -466,6 +466,19 @@ impl Watch {
         situation.resources.extend(strangers::resources(&situation.strangers, &situation.host));
         situation.symptoms = detectors::symptoms(&situation);
         situation
+    }
+
+    /// Those who did something since this was last asked and are blamed for it whatever else there is: for who must
+    /// answer before the next window is closed. How much of it is usual here says whether it is news, and is left out.
+    /// `None` where there is nobody.
+    pub fn blamed_alone(&mut self, at: Time) -> Option<Situation> {
+        let mut attempts = self.doings.alone(at, &self.host, &self.origins);
+        if attempts.is_empty() {
+            return None;
+        }
+        attempts.iter_mut().for_each(|attempt| attempt.usual = None);
+        let strangers = Strangers { attempts, ..Strangers::default() };
+        Some(Situation { at, from: at, host: self.host.clone(), strangers, ..Situation::default() })
     }
 
     /// Services whose workers are worth a live look.

@@ -1,7 +1,7 @@
 //! From a finding's remedies to the plan that is carried out: the user's settings, what must not be hit, and what has
 //! been done already.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -57,6 +57,54 @@ pub(crate) fn with_settings(mut plan: Plan, config: &Config) -> Plan {
         }
     }
     plan
+}
+
+/// Plans an hour; after that toban only tells.
+const PLANS_AN_HOUR: usize = 20;
+/// Prefixes an hour that are banned by plans which do nothing else: on the internet somebody new tries every minute.
+const BANS_AN_HOUR: usize = 2000;
+
+/// What the agent may still do this hour.
+#[derive(Debug, Default)]
+pub(crate) struct Budget {
+    plans: VecDeque<Time>,
+    bans: VecDeque<(Time, usize)>,
+}
+
+impl Budget {
+    /// Whether a plan is within it.
+    pub(crate) fn allows(&mut self, plan: &Plan, now: Time) -> bool {
+        let over = |at: &Time| now.since(*at) >= Duration::from_secs(3600);
+        while self.plans.front().is_some_and(over) {
+            self.plans.pop_front();
+        }
+        while self.bans.front().is_some_and(|(at, _)| over(at)) {
+            self.bans.pop_front();
+        }
+        let banned: usize = self.bans.iter().map(|(_, prefixes)| prefixes).sum();
+        match only_bans(plan) {
+            true => banned + prefixes(plan) <= BANS_AN_HOUR,
+            false => self.plans.len() < PLANS_AN_HOUR,
+        }
+    }
+
+    /// It is carried out.
+    pub(crate) fn spend(&mut self, plan: &Plan, now: Time) {
+        match only_bans(plan) {
+            true => self.bans.push_back((now, prefixes(plan))),
+            false => self.plans.push_back(now),
+        }
+    }
+}
+
+/// Whether a plan does nothing to what runs here.
+pub(crate) fn only_bans(plan: &Plan) -> bool {
+    plan.steps.iter().all(|step| matches!(step, Action::Ban { .. } | Action::EndSockets { .. }))
+}
+
+fn prefixes(plan: &Plan) -> usize {
+    let of = |step: &Action| if let Action::Ban { prefixes, .. } = step { prefixes.len() } else { 0 };
+    plan.steps.iter().map(of).sum()
 }
 
 /// What the agent did of late that is not done again at once.
@@ -161,6 +209,32 @@ mod tests {
     use toban_model::Traffic;
 
     use super::*;
+
+    #[test]
+    fn the_budget_is_spent_within_an_hour() {
+        let at = |minute: u64| Time::from_secs(0) + Duration::from_secs(60 * minute);
+        let ban = |count: usize| Plan {
+            steps: vec![Action::Ban {
+                prefixes: vec!["203.0.113.7/32".parse().unwrap(); count],
+                ports: vec![22],
+                for_s: 600,
+            }],
+            ..Plan::default()
+        };
+        let stop = Plan {
+            steps: vec![Action::StopProcess { process: toban_model::ProcessId { pid: 7, start_ticks: 7 } }],
+            ..Plan::default()
+        };
+        let mut budget = Budget::default();
+        for _ in 0..PLANS_AN_HOUR {
+            assert!(budget.allows(&stop, at(0)));
+            budget.spend(&stop, at(0));
+        }
+        assert!(!budget.allows(&stop, at(59)) && budget.allows(&stop, at(60)));
+        assert!(budget.allows(&ban(BANS_AN_HOUR), at(0)) && !budget.allows(&ban(BANS_AN_HOUR + 1), at(0)));
+        budget.spend(&ban(BANS_AN_HOUR), at(0));
+        assert!(!budget.allows(&ban(1), at(59)) && budget.allows(&ban(1), at(60)));
+    }
 
     #[test]
     fn pages_are_guarded_where_they_are_the_usual_clients() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use toban_collect::beat::Beat;
+use toban_collect::bell::Bell;
 use toban_collect::{Root, priority};
 use toban_model::{Reading, Sample, Text};
 use toban_record::{Frames, Limits};
@@ -46,7 +47,13 @@ impl Shared {
 
 impl Recorder {
     /// Shields this process and begins to record in `dir`; with `None` samples are only handed on.
-    pub(crate) fn start(root: Root, dir: Option<PathBuf>, limits: Limits) -> anyhow::Result<Recorder> {
+    /// The bell is rung for each sample.
+    pub(crate) fn start(
+        root: Root,
+        dir: Option<PathBuf>,
+        limits: Limits,
+        bell: Bell,
+    ) -> anyhow::Result<Recorder> {
         let beat = Beat::start(root).context("could not begin to sample")?;
         let shared: Arc<Shared> = Arc::default();
         beat.notes().iter().for_each(|note| shared.tell(note.clone()));
@@ -64,14 +71,14 @@ impl Recorder {
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name("toban-record".into())
-            .spawn(move || run(beat, frames, &of_thread, &to_agent))
+            .spawn(move || run(beat, frames, &of_thread, &to_agent, &bell))
             .context("could not start the recorder")?;
         Ok(Recorder { samples, shared, thread: Some(thread) })
     }
 
-    /// The next sample, in order, or none within this time.
-    pub(crate) fn next(&self, wait: Duration) -> Option<Sample> {
-        self.samples.recv_timeout(wait).ok()
+    /// The samples that came since it was last asked, in order.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = Sample> {
+        self.samples.try_iter()
     }
 
     /// Has what the servers say now written with the next sample.
@@ -95,7 +102,13 @@ impl Drop for Recorder {
     }
 }
 
-fn run(mut beat: Beat, mut frames: Option<Frames>, shared: &Shared, to_agent: &SyncSender<Sample>) {
+fn run(
+    mut beat: Beat,
+    mut frames: Option<Frames>,
+    shared: &Shared,
+    to_agent: &SyncSender<Sample>,
+    bell: &Bell,
+) {
     // What is not permitted here was not permitted to the beat either, which has said so.
     let _ = priority::raise_thread();
     if let Some(frames) = &mut frames {
@@ -139,6 +152,7 @@ fn run(mut beat: Beat, mut frames: Option<Frames>, shared: &Shared, to_agent: &S
             }
         }
         let _ = to_agent.try_send(sample);
+        bell.ring();
     }
     if let Some(frames) = &mut frames {
         let _ = frames.flush();
@@ -147,6 +161,8 @@ fn run(mut beat: Beat, mut frames: Option<Frames>, shared: &Shared, to_agent: &S
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use toban_model::ReadingKind;
 
     use super::*;
@@ -155,7 +171,8 @@ mod tests {
     fn each_second_is_handed_on_and_written_with_what_the_servers_say() {
         let dir = tempfile::tempdir().unwrap();
         let frames = dir.path().join("frames");
-        let recorder = Recorder::start(Root::host(), Some(frames.clone()), Limits::default()).unwrap();
+        let bell = Bell::new().unwrap();
+        let recorder = Recorder::start(Root::host(), Some(frames.clone()), Limits::default(), bell).unwrap();
         let said = Reading {
             name: "apache.workers.busy".into(),
             value: 7.0,
@@ -163,8 +180,13 @@ mod tests {
             kind: ReadingKind::Gauge,
         };
         recorder.put_servers(vec![said.clone()]);
-        let next = || recorder.next(Duration::from_secs(30)).unwrap();
-        let handed = [next(), next(), next()];
+        let mut handed: Vec<Sample> = Vec::new();
+        let until = Instant::now() + Duration::from_secs(30);
+        while handed.len() < 3 && Instant::now() < until {
+            std::thread::sleep(WAIT);
+            handed.extend(recorder.taken());
+        }
+        let handed: [Sample; 3] = handed.try_into().expect("one a second");
         drop(recorder);
         for sample in &handed {
             assert!(sample.readings.contains(&said) && sample.processes.count > 0);

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use toban_collect::Root;
+use toban_collect::bell::Bell;
 use toban_diagnose::{Course, Diagnosis, Turn, diagnose, gather};
 use toban_model::{
-    Action, ActionId, ActionRecord, ActionState, Incident, IncidentId, Lang, Look, Mode, Sample, Situation,
-    Text, Time, Verdict,
+    Action, ActionId, ActionRecord, ActionState, Finding, Incident, IncidentId, Lang, Look, Mode, Sample,
+    Situation, Text, Time, Verdict,
 };
 use toban_record::{Book, Limits, Record};
 use toban_respond::verify::{self, Expectation, Measured, Outcome};
@@ -24,6 +25,7 @@ use crate::flow::Flow;
 use crate::hooks::Event;
 use crate::metrics::{self, Offered};
 use crate::out::{self, eprint_all, print_all};
+use crate::plans::Budget;
 use crate::recorder::Recorder;
 use crate::{clock, outage, plans, rights, why};
 
@@ -93,9 +95,40 @@ struct Agent {
     acting: bool,
     watched: Vec<Watched>,
     done: plans::Done,
-    plans: Vec<Time>,
+    budget: Budget,
     /// The resources and the usual traffic as they were when the last plan was ordered.
     before: Before,
+    /// What the last look saw, where something may be done before the next one.
+    seen: Option<Situation>,
+}
+
+/// How often who waits is woken by what is written: at once after a pause, and so many times a second on a busy host,
+/// where each time costs.
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    const ONE_EVERY: Duration = Duration::from_millis(50);
+    const MAX: f64 = 20.0;
+
+    fn is_left(&mut self) -> bool {
+        let gained = self.at.elapsed().as_secs_f64() / Allowance::ONE_EVERY.as_secs_f64();
+        self.left = (self.left + gained).min(Allowance::MAX);
+        self.at = Instant::now();
+        self.left >= 1.0
+    }
+
+    fn take(&mut self, woken: bool) {
+        self.left -= f64::from(u8::from(woken));
+    }
+}
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance { left: Allowance::MAX, at: Instant::now() }
+    }
 }
 
 /// Runs until SIGINT or SIGTERM: as the acting process with the watch as its child where there is something to act on,
@@ -130,22 +163,34 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<Exit> {
 
 fn watch(settings: Settings, cannot_act: Option<String>, stop: &AtomicBool) -> anyhow::Result<Exit> {
     let said_of_rights = rights::watch_only(&settings.state, settings.for_actor)?;
-    let hands = if settings.for_actor { Some(Hands::take()?) } else { None };
-    let mut agent = Agent::start(settings, hands, cannot_act, &said_of_rights)?;
+    let bell = Bell::new().context("could not make a bell")?;
+    let hands = if settings.for_actor { Some(Hands::take(bell.clone())?) } else { None };
+    let mut agent = Agent::start(settings, hands, cannot_act, &said_of_rights, &bell)?;
     let interval = agent.settings.config.agent.interval;
+    let mut allowance = Allowance::default();
     agent.tick();
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        // The logs are read once a look: to wake for each line that a busy site writes would cost more than the
-        // second that it brings.
-        let sample = agent.recorder.next(HEARS_WITHIN);
-        let due = looked.elapsed() + EARLY >= interval && sample.is_some();
-        agent.samples.extend(sample);
-        if !due && looked.elapsed() < interval + LATE {
-            continue;
+        // Only who may act at once is woken for what is written.
+        let mut written = false;
+        if !agent.may_act() {
+            bell.wait(HEARS_WITHIN);
+        } else if allowance.is_left() {
+            written = agent.flow.wait(HEARS_WITHIN, &bell);
+            allowance.take(written);
+        } else {
+            // What was written meanwhile wakes at once then.
+            bell.wait(Allowance::ONE_EVERY);
         }
-        looked = Instant::now();
-        agent.tick();
+        let before = agent.samples.len();
+        agent.samples.extend(agent.recorder.taken());
+        let due = looked.elapsed() + EARLY >= interval && agent.samples.len() > before;
+        if due || looked.elapsed() >= interval + LATE {
+            looked = Instant::now();
+            agent.tick();
+        } else if written || agent.acting {
+            agent.answer_at_once();
+        }
         // Its parent starts it again, or whoever starts the parent.
         anyhow::ensure!(!agent.hands.as_ref().is_some_and(Hands::are_gone), "the acting part is gone");
     }
@@ -167,6 +212,7 @@ impl Agent {
         hands: Option<Hands>,
         cannot_act: Option<String>,
         said_of_rights: &Text,
+        bell: &Bell,
     ) -> anyhow::Result<Agent> {
         // What is wrong with the configuration is said before anything is read.
         let offered = Offered::start(&settings.config.metrics)?;
@@ -179,7 +225,7 @@ impl Agent {
         flow.read_history(Instant::now() + HISTORY_FOR);
         // After the logs' past was read: what is locked in memory then is what it is in the long run.
         let limits = Limits { retain_bytes: settings.config.record.retain_bytes, ..Limits::default() };
-        let recorder = Recorder::start(Root::host(), record.frames_dir(), limits)?;
+        let recorder = Recorder::start(Root::host(), record.frames_dir(), limits, bell.clone())?;
         let book = match hands {
             Some(_) => Book::open_to_read(&settings.state).context("could not read the book of actions")?,
             None => None,
@@ -201,8 +247,9 @@ impl Agent {
             acting: false,
             watched: Vec::new(),
             done: plans::Done::default(),
-            plans: Vec::new(),
+            budget: Budget::default(),
             before: Before::default(),
+            seen: None,
             settings,
             record,
         };
@@ -269,9 +316,30 @@ impl Agent {
         self.samples.clear();
         self.hear_actor(now);
         self.measure(&situation);
-        if self.course.is_open() && diagnosis.verdict == Verdict::Incident {
-            self.respond(&situation, &diagnosis);
+        self.respond(&situation, &diagnosis);
+        self.seen = self.may_act().then_some(situation);
+    }
+
+    fn may_act(&self) -> bool {
+        self.settings.mode == Mode::Act && self.hands.is_some()
+    }
+
+    /// Between two looks: acts on those who are blamed for what a line has just said, whatever else there is.
+    fn answer_at_once(&mut self) {
+        let now = clock::now();
+        self.flow.follow(now);
+        self.hear_actor(now);
+        let Some(seen) = self.seen.take() else { return };
+        // While something is being done they are kept for the next time.
+        if !self.acting
+            && let Some(blamed) = self.flow.watch.blamed_alone(now)
+        {
+            let diagnosis = diagnose(&blamed);
+            if let Some(finding) = diagnosis.findings.iter().find(|finding| self.acts_on(finding)) {
+                self.order(&seen, finding, now);
+            }
         }
+        self.seen = Some(seen);
     }
 
     fn follow_course(&mut self, situation: &Situation, diagnosis: &Diagnosis) {
@@ -387,8 +455,10 @@ impl Agent {
                 Report::Acted(record) => {
                     self.acting = false;
                     self.done.note(&record.plan.steps, now);
-                    self.flow.watch.own_work(now);
-                    self.flow.rediscover();
+                    if !plans::only_bans(&record.plan) {
+                        self.flow.watch.own_work(now);
+                        self.flow.rediscover();
+                    }
                     self.tell_action(&record);
                     let actions = std::slice::from_ref(&*record);
                     self.hook(Event::Action, || {
@@ -449,33 +519,45 @@ impl Agent {
         });
     }
 
+    /// Whether a finding is sure enough, and of a cause that the user listed.
+    fn acts_on(&self, finding: &Finding) -> bool {
+        finding.confidence >= SURE_MIN && self.settings.config.agent.act_on.contains(&finding.cause)
+    }
+
     fn respond(&mut self, situation: &Situation, diagnosis: &Diagnosis) {
-        if self.settings.mode != Mode::Act || self.acting {
+        if !self.may_act() || self.acting {
             return;
         }
-        let now = situation.at;
-        let act_on = &self.settings.config.agent.act_on;
-        let Some(finding) =
-            diagnosis.findings.iter().find(|f| f.confidence >= SURE_MIN && act_on.contains(&f.cause))
-        else {
-            return;
+        let holds = self.course.is_open() && diagnosis.verdict == Verdict::Incident;
+        // Whom the user wants gone for what they do is not waited for until they have used something up.
+        let is_deed = |finding: &Finding| {
+            let first = finding.remedies.first().and_then(|remedy| remedy.plan.steps.first());
+            finding.resource.is_none() && matches!(first, Some(Action::Ban { .. }))
         };
+        let due = |finding: &&Finding| self.acts_on(finding) && (holds || is_deed(finding));
+        if let Some(finding) = diagnosis.findings.iter().find(due) {
+            self.order(situation, finding, situation.at);
+        }
+    }
+
+    /// Orders what is left to do of a finding's remedy.
+    fn order(&mut self, situation: &Situation, finding: &Finding, now: Time) {
         let (Some(hands), Some(book)) = (&self.hands, &self.book) else { return };
         // Without the book it is not known what stands already.
         let (Ok(bans), Ok(allowed)) = (book.bans(now), book.allowed()) else { return };
         let Some(plan) = plans::what_is_left(finding, &bans, &self.done, now) else { return };
-        self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
-        if self.plans.len() >= actor::PLANS_AN_HOUR {
+        if !self.budget.allows(&plan, now) {
             return;
         }
+        let plan = plans::with_settings(plan, &self.settings.config);
+        self.budget.spend(&plan, now);
         let order = Order::CarryOut {
-            plan: plans::with_settings(plan, &self.settings.config),
+            plan,
             protected: Box::new(plans::protected(situation, &self.settings.config, &allowed)),
             incident: self.incident.as_ref().map(|i: &Incident| -> IncidentId { i.id }),
         };
         if hands.orders.send(order).is_ok() {
             self.acting = true;
-            self.plans.push(now);
             self.before = Before { used: plans::used(situation), guards: plans::guards(situation) };
         }
     }

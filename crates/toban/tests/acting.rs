@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,10 +27,15 @@ impl Drop for Agent {
 
 impl Agent {
     fn start(state: &Path, words: &Path) -> Agent {
+        Agent::start_with(state, words, &[])
+    }
+
+    fn start_with(state: &Path, words: &Path, more: &[&str]) -> Agent {
         let words = File::options().create(true).append(true).open(words).unwrap();
         let agent = Command::new(TOBAN)
             .args(["run", "--mode", "act", "--lang", "en", "--state"])
             .arg(state)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(words.try_clone().unwrap())
             .stderr(words)
@@ -135,4 +141,43 @@ fn either_process_may_fall_and_neither_duty_nor_ban_is_lost() {
     assert!(ended.success(), "{ended}: {}", fs::read_to_string(&words).unwrap());
     assert_eq!(banned(), 1, "a ban stands until its time");
     assert!(fs::read_to_string(&words).unwrap().contains("stopped; bans stay in force"));
+}
+
+/// A line in a log is answered when it is there, not at the next look: between the looks of this agent lies a minute.
+#[test]
+fn who_guesses_passwords_is_dropped_between_two_looks() {
+    if !enter("who_guesses_passwords_is_dropped_between_two_looks") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (state, words, log) = (dir.path().join("state"), dir.path().join("words"), dir.path().join("auth"));
+    File::create(&log).unwrap();
+    let config = dir.path().join("toban.toml");
+    let text = format!(
+        "[agent]\nact_on = [\"credential-attack\"]\ninterval = \"60s\"\n[logs]\nfiles = [{{ path = \"{}\" }}]\n",
+        log.display()
+    );
+    fs::write(&config, text).unwrap();
+    let _agent = Agent::start_with(&state, &words, &["--config", &config.to_string_lossy()]);
+    wait_for("the agent on duty", || {
+        fs::read_to_string(&words).unwrap_or_default().contains("on duty;").then_some(())
+    });
+    let guess = |client: &str, times: u32| {
+        let stamp = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let stamp =
+            jiff::Timestamp::from_second(stamp).unwrap().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+        let line = |nth| {
+            format!("{stamp} web sshd[{nth}]: Failed password for root from {client} port 4{nth} ssh2\n")
+        };
+        let lines: String = (1000..1000 + times).map(line).collect();
+        File::options().append(true).open(&log).unwrap().write_all(lines.as_bytes()).unwrap();
+    };
+    let banned = || said(&state, &["bans"]);
+    guess("203.0.113.77", 3);
+    guess("198.51.100.9", 20);
+    wait_for("the ban", || banned().contains("198.51.100.9/32").then_some(()));
+    // The next one, while the first is hardly done.
+    guess("198.51.100.10", 20);
+    wait_for("the next ban", || banned().contains("198.51.100.10/32").then_some(()));
+    assert!(!banned().contains("203.0.113.77"), "three may be slips");
 }

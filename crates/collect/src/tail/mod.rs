@@ -19,9 +19,11 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
+use crate::bell::Bell;
 use crate::{Error, Root, limits};
 use follow::Follow;
 use open::Turn;
@@ -117,19 +119,37 @@ impl Tailer {
     /// Waits until a followed directory changes, at most this long. False when nothing was noticed; read anyway
     /// at least once a second, since not every file system tells.
     pub fn wait(&self, at_most: Duration) -> bool {
-        let Some(watch) = &self.watch else {
+        if self.watch.is_none() {
             const WITHOUT_EVENTS: Duration = Duration::from_millis(200);
             std::thread::sleep(at_most.min(WITHOUT_EVENTS));
             return true;
-        };
+        }
+        self.poll(at_most, None)
+    }
+
+    /// As [`Tailer::wait`], until the bell is rung; where nothing tells of changes, until then alone.
+    pub fn wait_or(&self, at_most: Duration, bell: &Bell) -> bool {
+        self.poll(at_most, Some(bell))
+    }
+
+    /// Whether a followed directory has changed.
+    fn poll(&self, at_most: Duration, bell: Option<&Bell>) -> bool {
         let timeout = rustix::event::Timespec {
             tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: at_most.subsec_nanos().into(),
         };
-        let mut fds = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
-        if !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
+        let asked = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let fds = [self.watch.as_ref().map(AsFd::as_fd), bell.map(AsFd::as_fd)];
+        let mut asked: Vec<PollFd<'_>> = fds.into_iter().flatten().map(asked).collect();
+        if !matches!(rustix::event::poll(&mut asked, Some(&timeout)), Ok(1..)) {
             return false;
         }
+        if let Some(bell) = bell {
+            bell.hush();
+        }
+        let Some(watch) = self.watch.as_ref().filter(|_| !asked[0].revents().is_empty()) else {
+            return false;
+        };
         // The events only wake; what they say is looked up in the files.
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut events = inotify::Reader::new(watch, &mut buffer);

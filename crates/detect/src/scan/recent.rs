@@ -58,6 +58,8 @@ const SENT_AWAY_ELSEWHERE_MIN: usize = 20;
 const SENT_AWAY_MAX: usize = 1 << 13;
 /// With so many steps to judge, it is done less often.
 const STEPS_A_SECOND: usize = 8192;
+/// Whoever is not among so many is judged with all others.
+const FRESH_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -147,6 +149,8 @@ pub(crate) struct Recent {
     names: HashMap<What, Box<str>>,
     doors: HashMap<Door, Box<str>>,
     told: RefCell<(Time, Vec<Attempts>)>,
+    /// Who did something since it was last asked who is blamed alone.
+    fresh: BTreeSet<Bits>,
 }
 
 impl Default for Recent {
@@ -165,6 +169,7 @@ impl Default for Recent {
             names: HashMap::default(),
             doors: HashMap::default(),
             told: RefCell::default(),
+            fresh: BTreeSet::new(),
         }
     }
 }
@@ -335,6 +340,9 @@ impl Recent {
                 spans.pop_first();
             }
         }
+        if told.deed.is_some() && self.fresh.len() < FRESH_MAX {
+            self.fresh.insert(forwarded.unwrap_or(who.client));
+        }
         self.newest = self.newest.max(told.time);
         if self.newest.since(told.time) > KEPT {
             return;
@@ -371,23 +379,44 @@ impl Recent {
         let mut told = self.told.borrow_mut();
         let pause = Duration::from_millis((self.steps.len() * 1000 / STEPS_A_SECOND) as u64);
         if at < told.0 || at.since(told.0) >= pause {
-            *told = (at, self.judged(at, spares, is_proxy));
+            *told = (at, self.judged(at, None, spares, is_proxy));
         }
         told.1.clone()
     }
 
-    fn judged(
-        &self,
+    /// Who is at it, of those who did something since this was last asked, each judged as if there were nobody else:
+    /// what one is blamed for alone, nobody else makes good.
+    pub(crate) fn judge_alone(
+        &mut self,
         at: Time,
         spares: impl Fn(IpAddr) -> bool,
         is_proxy: impl Fn(IpAddr) -> bool,
     ) -> Vec<Attempts> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.is_empty() {
+            return Vec::new();
+        }
+        let mut blamed = self.judged(at, Some(&fresh), spares, is_proxy);
+        blamed.retain(|attempt| attempt.clients.len() == 1);
+        blamed
+    }
+
+    /// `only` these clients, or all.
+    fn judged(
+        &self,
+        at: Time,
+        only: Option<&BTreeSet<Bits>>,
+        spares: impl Fn(IpAddr) -> bool,
+        is_proxy: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Attempts> {
+        let asked_for = |client: Bits| only.is_none_or(|only| only.contains(&client));
         let known = self.steps.iter().filter(|step| step.at <= at && at.since(step.at) <= KEPT);
         let mut steps: Vec<Step> = known.copied().collect();
         for step in &mut steps {
             step.forwarded = step.forwarded.filter(|_| is_proxy(address(step.who.client)));
             step.who.client = step.forwarded.unwrap_or(step.who.client);
         }
+        steps.retain(|step| asked_for(step.who.client));
         if !steps.iter().any(|step| step.deed.is_some() && at.since(step.at) <= NOW) {
             return Vec::new();
         }
@@ -417,7 +446,7 @@ impl Recent {
             marks.add(step.who, &told, (0, step.at.as_micros().unsigned_abs()));
         }
         let mut own: BTreeMap<Bits, Accounts> = BTreeMap::new();
-        for regular in self.regulars.iter() {
+        for regular in self.regulars.iter().filter(|regular| asked_for(regular.key.client)) {
             own.entry(regular.key.client).or_default().merge(regular.tally.own);
         }
         let mut by_service: BTreeMap<u8, Vec<Story>> = BTreeMap::new();

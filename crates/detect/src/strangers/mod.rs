@@ -10,8 +10,8 @@ use std::time::Duration;
 use memchr::memmem;
 use toban_model::event::{ErrorLine, Request, ServiceLine};
 use toban_model::{
-    Connected, HalfOpen, Host, ListenQueue, Outbound, Refusals, ResourceUse, Sample, Service, ServiceKind,
-    Strangers, TcpState, Time, canonical,
+    Attempts, Connected, HalfOpen, Host, ListenQueue, Outbound, Refusals, ResourceUse, Sample, Service,
+    ServiceKind, Strangers, TcpState, Time, canonical,
 };
 
 use crate::origin::Origins;
@@ -160,13 +160,16 @@ impl Doings {
         self.outbound = (at, outbound);
     }
 
+    /// Who is blamed alone, of those who did something since this was last asked.
+    pub(crate) fn alone(&mut self, at: Time, host: &Host, origins: &Origins) -> Vec<Attempts> {
+        let proxy = |address| origins.is_balancer(canonical(address));
+        let attempts = self.recent.judge_alone(at, |address| is_own(host, address), proxy);
+        with_ports(attempts, host)
+    }
+
     pub(crate) fn close(&self, at: Time, host: &Host, origins: &Origins) -> Strangers {
-        // Not those with a session at sshd: whoever tries passwords there has one.
-        let own = |address: IpAddr| host.own.contains(&address) || host.gateways.contains(&address);
-        let mut attempts = self.recent.judge(at, own, |address| origins.is_balancer(canonical(address)));
-        for attempt in &mut attempts {
-            attempt.ports = ports(host, &attempt.service);
-        }
+        let proxy = |address| origins.is_balancer(canonical(address));
+        let attempts = with_ports(self.recent.judge(at, |address| is_own(host, address), proxy), host);
         let fresh = at.since(self.queues_at) <= FRESH;
         let queues = self.queues.iter().filter(|_| fresh).map(|queue| ListenQueue {
             service: service_at(host, queue.port).map(|service| service.id.clone()),
@@ -261,6 +264,18 @@ pub(crate) fn resources(strangers: &Strangers, host: &Host) -> Vec<ResourceUse> 
         limit_from: None,
     }));
     all
+}
+
+/// Not those with a session at sshd: whoever tries passwords there has one.
+fn is_own(host: &Host, address: IpAddr) -> bool {
+    host.own.contains(&address) || host.gateways.contains(&address)
+}
+
+fn with_ports(mut attempts: Vec<Attempts>, host: &Host) -> Vec<Attempts> {
+    for attempt in &mut attempts {
+        attempt.ports = ports(host, &attempt.service);
+    }
+    attempts
 }
 
 fn service_at(host: &Host, port: u16) -> Option<&Service> {

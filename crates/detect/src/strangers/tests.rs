@@ -76,6 +76,30 @@ impl Host1 {
     }
 }
 
+/// Between two looks only those are judged who did something, and only for what they are blamed for alone.
+#[test]
+fn who_is_blamed_alone_is_told_once_and_at_once() {
+    let mut host = Host1::new();
+    let alone = |host: &mut Host1, seconds: f64| -> Vec<String> {
+        let attempts = host.doings.alone(at(seconds), &host.host, &host.origins);
+        attempts.iter().map(|attempt| attempt.clients[0].to_string()).collect()
+    };
+    everyday(&mut host, 0.0, 600.0);
+    for nth in 0..11 {
+        host.said(600.0 + f64::from(nth), "sshd", "203.0.113.9", "root", FAILED);
+    }
+    // Each of a crowd does little: that is seen with all others.
+    for nth in 0..60 {
+        host.said(605.0, "sshd", &format!("198.51.{nth}.9"), "admin", FAILED);
+    }
+    assert!(alone(&mut host, 611.0).is_empty());
+    host.said(612.0, "sshd", "203.0.113.9", "root", FAILED);
+    assert_eq!(alone(&mut host, 612.0), ["203.0.113.9"]);
+    assert!(alone(&mut host, 613.0).is_empty(), "nobody did anything since");
+    let all = host.attempts(613.0);
+    assert!(all.iter().any(|attempt| attempt.clients.contains(&"203.0.113.9".parse().unwrap())), "{all:?}");
+}
+
 /// People who log in, one who mistypes, and a monitor that looks every three seconds.
 fn everyday(host: &mut Host1, from: f64, to: f64) {
     let mut now = from;

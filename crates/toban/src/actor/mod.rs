@@ -24,7 +24,7 @@ use toban_respond::{Engine, Nftables};
 use crate::hooks::Event;
 use crate::ledger::Kept;
 
-pub(crate) use serve::{PLANS_AN_HOUR, Terms, serve};
+pub(crate) use serve::{Terms, serve};
 pub(crate) use watch::Hands;
 
 /// What the watch asks for.

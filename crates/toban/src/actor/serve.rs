@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 use toban_collect::Root;
-use toban_model::{ActionRecord, Actor, IncidentId, Mode, Plan, Protected, Time};
+use toban_collect::discover::Seen;
+use toban_model::{ActionRecord, Actor, Host, IncidentId, Mode, Plan, Protected};
 use toban_record::Book;
 use toban_respond::Engine;
 
@@ -22,6 +23,7 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::hooks::Hooks;
 use crate::out::eprint_all;
+use crate::plans::Budget;
 use crate::{clock, plans};
 
 /// The kernel's sets are compared with the book this often: a foreign flush stands no longer than this.
@@ -34,8 +36,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(15);
 const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// One that has held out so long had no trouble at its start.
 const HELD_OUT: Duration = Duration::from_secs(120);
-/// Plans an hour; after that toban only tells.
-pub(crate) const PLANS_AN_HOUR: usize = 20;
+/// All that runs here is looked at so often, while nothing else is to be done; and at each order if that was longer ago.
+/// Who is logged in and what this host is known by is looked at with each order.
+const LOOKS_EVERY: Duration = Duration::from_secs(30);
+const LOOKED_MAX: Duration = Duration::from_secs(60);
 /// A plan's cause and reason are toban's own words; the longest lists some prefixes.
 const WORDS_BYTES_MAX: usize = 4096;
 
@@ -53,7 +57,7 @@ pub(crate) fn serve(
     book: Arc<Book>,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Exit> {
-    let mut acting = Acting { terms, engine, book, hooks: Hooks::new(), plans: Vec::new() };
+    let mut acting = Acting::new(terms, engine, book);
     let mut pause = PAUSE[0];
     loop {
         let (near, far) = UnixStream::pair().context("could not make a line to the watch")?;
@@ -106,11 +110,18 @@ struct Acting {
     engine: Option<Engine>,
     book: Arc<Book>,
     hooks: Hooks,
-    /// When the plans of the last hour were taken.
-    plans: Vec<Time>,
+    budget: Budget,
+    /// What this side knows of the host by itself, and since when.
+    host: Option<(Instant, Host)>,
+    seen: Seen,
 }
 
 impl Acting {
+    fn new(terms: Terms, engine: Option<Engine>, book: Arc<Book>) -> Acting {
+        let (hooks, budget, seen) = (Hooks::new(), Budget::default(), Seen::default());
+        Acting { terms, engine, book, hooks, budget, host: None, seen }
+    }
+
     /// Serves one watch until it has ended.
     fn attend(
         &mut self,
@@ -135,6 +146,7 @@ impl Acting {
             let mut tell = |report| drop(line::send(line, &report));
             if kept.is_none_or(|at| at.elapsed() >= RECONCILE_EVERY) {
                 self.keep(&mut tell);
+                self.look_if_longer_than(LOOKS_EVERY);
                 kept = Some(Instant::now());
             }
             self.hooks.ended().into_iter().for_each(|said| tell(Report::Hook(said)));
@@ -191,7 +203,7 @@ impl Acting {
         self.may(plan)?;
         let protected = self.with_own_knowledge(told)?;
         let now = clock::now();
-        self.plans.push(now);
+        self.budget.spend(plan, now);
         self.in_turn(|engine| engine.carry_out(now, plan, &protected, Actor::Agent, incident))
     }
 
@@ -218,20 +230,27 @@ impl Acting {
         {
             return Err("a reason that toban does not write: nothing is done".to_owned());
         }
-        let now = clock::now();
-        self.plans.retain(|at| now.since(*at) < Duration::from_secs(3600));
-        if self.plans.len() >= PLANS_AN_HOUR {
-            return Err(format!("{PLANS_AN_HOUR} plans within an hour: nothing more is done for now"));
+        if !self.budget.allows(plan, clock::now()) {
+            return Err("as much as may be done within an hour is done: nothing more for now".to_owned());
         }
         Ok(())
     }
 
     /// What the watch says must not be hit, and what this side sees itself: the host's own addresses, gateways and name
     /// servers, who is logged in, the processes that others live by, and what the user allows.
-    fn with_own_knowledge(&self, told: Protected) -> Result<Protected, String> {
+    fn with_own_knowledge(&mut self, told: Protected) -> Result<Protected, String> {
         let allowed = self.book.allowed().map_err(|error| error.to_string())?;
-        let host = toban_collect::discover(&Root::host());
-        Ok(plans::guarded(told, &host, &self.terms.config, &allowed))
+        self.look_if_longer_than(LOOKED_MAX);
+        let Some((_, host)) = &mut self.host else { return Err("this host is not known".to_owned()) };
+        toban_collect::discover::refresh(&Root::host(), host);
+        Ok(plans::guarded(told, host, &self.terms.config, &allowed))
+    }
+
+    fn look_if_longer_than(&mut self, age: Duration) {
+        if self.engine.is_some() && self.host.as_ref().is_none_or(|(at, _)| at.elapsed() >= age) {
+            let (host, _) = toban_collect::discover::look(&Root::host(), &mut self.seen);
+            self.host = Some((Instant::now(), host));
+        }
     }
 
     /// Ends what is over and puts back what is missing.
@@ -300,7 +319,7 @@ mod tests {
         let open = Arc::new(AtomicBool::new(false));
         let engine = Engine::new(Box::new(MemoryLedger::default()), Box::new(Kernel(open.clone())));
         let terms = Terms { mode, config: Config::default(), state: state.to_owned() };
-        (Acting { terms, engine: Some(engine), book, hooks: Hooks::new(), plans: Vec::new() }, open)
+        (Acting::new(terms, Some(engine), book), open)
     }
 
     fn order(cause: &str, reason: &str, prefix: &str) -> Order {
@@ -348,13 +367,18 @@ mod tests {
         assert!(matches!(acting.take_order(conclude).unwrap(), Report::Failed(_)));
 
         open.store(true, Ordering::Relaxed);
-        let elsewhere = |n: u8| order("http-flood", "a flood", &format!("198.51.100.{n}/32"));
-        for n in 4..u8::try_from(PLANS_AN_HOUR).unwrap() {
-            let done = acting.take_order(elsewhere(n)).unwrap();
-            assert!(matches!(&done, Report::Acted(record) if record.state == ActionState::Done), "{done:?}");
-        }
-        assert!(
-            matches!(acting.take_order(elsewhere(99)).unwrap(), Report::Failed(why) if why.contains("hour"))
-        );
+        let done = acting.take_order(order("http-flood", "a flood", "198.51.100.7/32")).unwrap();
+        assert!(matches!(&done, Report::Acted(record) if record.state == ActionState::Done), "{done:?}");
+        let hour = Plan {
+            steps: vec![Action::Ban {
+                prefixes: vec!["198.51.100.7/32".parse().unwrap(); 2000],
+                ports: vec![80],
+                for_s: 600,
+            }],
+            ..Plan::default()
+        };
+        acting.budget.spend(&hour, clock::now());
+        let more = acting.take_order(order("http-flood", "a flood", "198.51.100.8/32")).unwrap();
+        assert!(matches!(&more, Report::Failed(why) if why.contains("hour")), "{more:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
+use toban_collect::bell::Bell;
 
 use super::line::{self, Inbox};
 use super::{Order, Report};
@@ -20,12 +21,13 @@ pub(crate) struct Hands {
 
 impl Hands {
     /// Takes up the line that the acting part has put in place of the standard input.
-    pub(crate) fn take() -> anyhow::Result<Hands> {
+    /// The bell is rung for each report.
+    pub(crate) fn take(bell: Bell) -> anyhow::Result<Hands> {
         let line = std::io::stdin().as_fd().try_clone_to_owned().context("no line to the acting part")?;
-        Hands::on(UnixStream::from(line))
+        Hands::on(UnixStream::from(line), bell)
     }
 
-    fn on(stream: UnixStream) -> anyhow::Result<Hands> {
+    fn on(stream: UnixStream, bell: Bell) -> anyhow::Result<Hands> {
         let (orders, outgoing) = channel::<Order>();
         let (incoming, reports) = channel();
         let writing = stream.try_clone().context("no line to the acting part")?;
@@ -38,6 +40,7 @@ impl Hands {
             while matches!(inbox.fill(&stream), Ok(true)) {
                 while let Ok(Some(report)) = inbox.next() {
                     drop(incoming.send(report));
+                    bell.ring();
                 }
             }
         })?;

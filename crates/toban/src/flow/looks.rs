@@ -1,5 +1,8 @@
 //! The looks of a second: servers, what there is only so much of, listeners, processes.
 
+use std::time::Duration;
+
+use toban_collect::bell::Bell;
 use toban_collect::{Sampler, closer, crowd, listeners, outbound, servers, sockets};
 use toban_detect::Watch;
 use toban_model::{Reading, Time};
@@ -7,6 +10,11 @@ use toban_model::{Reading, Time};
 use super::Flow;
 
 impl Flow {
+    /// Waits until something is written to a log, or the bell is rung; true when it may have been the former.
+    pub(crate) fn wait(&self, at_most: Duration, bell: &Bell) -> bool {
+        self.tailer.wait_or(at_most, bell)
+    }
+
     /// Looks at the host's vitals and servers.
     pub(crate) fn look(&mut self, now: Time) {
         self.look_at_servers(now);
