@@ -157,7 +157,7 @@ fn ms(seconds: &str) -> Result<f64> {
     Ok(seconds.parse::<f64>()? * 1000.0)
 }
 
-fn is_there(program: &str) -> bool {
+pub(super) fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 

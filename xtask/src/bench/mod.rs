@@ -12,6 +12,7 @@ mod files;
 mod generate;
 mod measure;
 mod peers;
+mod reaction;
 mod recorder;
 mod storm;
 mod table;
@@ -88,6 +89,13 @@ enum What {
     /// control group that also holds the recorders, and writers to the disk. Needs root. The exit status is 1 if toban
     /// was blind for longer than it promises. Everything that it starts ends by itself a minute later at most.
     Storm(storm::StormArgs),
+    /// See how soon who guesses passwords is dropped, beside sshguard and fail2ban
+    ///
+    /// Needs root, nft and stdbuf. Every program runs in namespaces of its own, so nobody is banned. Some ten minutes.
+    #[command(after_help = "Examples:
+  cargo xtask bench reaction
+  cargo xtask bench reaction --tries 20 --tries-of-others 5")]
+    Reaction(reaction::ReactionArgs),
     /// One of the processes of `bench recorder` and `bench storm`
     #[command(hide = true)]
     Part(crowd::Part),
@@ -146,6 +154,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         What::Bans(args) => bans::run(&args),
         What::Recorder(args) => recorder::run(&args),
         What::Storm(args) => storm::run(&args),
+        What::Reaction(args) => reaction::run(&args),
         What::Part(part) => crowd::play(&part).map(|()| ExitCode::SUCCESS),
     }
 }
