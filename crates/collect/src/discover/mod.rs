@@ -38,7 +38,10 @@ pub fn discover(root: &Root) -> Host {
 /// are known. Costs a tenth of a whole look.
 pub fn refresh(root: &Root, host: &mut Host) {
     let now = facts::read(root);
-    (host.own, host.gateways, host.resolvers) = (now.own, now.gateways, now.resolvers);
+    // Where nothing can be read at this moment, what was known holds.
+    if !now.own.is_empty() {
+        (host.own, host.gateways, host.resolvers) = (now.own, now.gateways, now.resolvers);
+    }
     facts::add_logins(root, host);
 }
 
