@@ -130,10 +130,9 @@ impl Beat {
 
 impl Drop for Beat {
     fn drop(&mut self) {
-        self.shared.ends.store(true, Ordering::Relaxed);
         self.shared.over.store(true, Ordering::Relaxed);
+        self.end();
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             // A panic there was shown when it happened.
             let _ = thread.join();
         }

@@ -28,11 +28,7 @@ impl Bell {
 
     /// Waits until it is rung, at most this long.
     pub fn wait(&self, at_most: Duration) {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: at_most.subsec_nanos().into(),
-        };
-        if matches!(poll(&mut [PollFd::new(&*self.0, PollFlags::IN)], Some(&timeout)), Ok(1..)) {
+        if is_any_ready(&mut [PollFd::new(self, PollFlags::IN)], at_most) {
             self.hush();
         }
     }
@@ -47,4 +43,13 @@ impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Waits until one of these is ready, at most this long.
+pub(crate) fn is_any_ready(fds: &mut [PollFd<'_>], at_most: Duration) -> bool {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: at_most.subsec_nanos().into(),
+    };
+    matches!(poll(fds, Some(&timeout)), Ok(1..))
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use toban_model::Sample;
+use toban_model::{Name, Sample};
 
 use crate::collectors::{clear, gauge};
 use crate::{Collector, Error, Root, Sampler};
@@ -22,7 +22,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Beside {
     inner: Option<Box<dyn Collector>>,
     id: &'static str,
-    late: String,
+    late: Name,
     patience: Duration,
     shared: Arc<Shared>,
     /// Here while nothing is asked.
@@ -55,7 +55,7 @@ impl Beside {
     pub(crate) fn new(inner: Box<dyn Collector>, patience: Duration) -> Beside {
         let id = inner.id();
         let sample = Some(Box::new(Sampler::empty()));
-        let late = format!("recorder.late:{id}");
+        let late = format!("recorder.late:{id}").into();
         Beside { inner: Some(inner), id, late, patience, shared: Arc::default(), sample, asked: None }
     }
 

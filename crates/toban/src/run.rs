@@ -120,8 +120,8 @@ impl Allowance {
         self.left >= 1.0
     }
 
-    fn take(&mut self, woken: bool) {
-        self.left -= f64::from(u8::from(woken));
+    fn take(&mut self) {
+        self.left -= 1.0;
     }
 }
 
@@ -177,7 +177,9 @@ fn watch(settings: Settings, cannot_act: Option<String>, stop: &AtomicBool) -> a
             bell.wait(HEARS_WITHIN);
         } else if allowance.is_left() {
             written = agent.flow.wait(HEARS_WITHIN, &bell);
-            allowance.take(written);
+            if written {
+                allowance.take();
+            }
         } else {
             // What was written meanwhile wakes at once then.
             bell.wait(Allowance::ONE_EVERY);

@@ -51,7 +51,7 @@ struct Way {
     name: &'static str,
     program: &'static str,
     /// Starts it; all of it ends with the namespace.
-    begin: fn(&Path, &Path) -> Result<Vec<Started>>,
+    begin: fn(&Path, &Path) -> Result<Started>,
 }
 
 const WAYS: &[Way] = &[
@@ -181,7 +181,7 @@ fn dropped() -> Result<Receiver<(Instant, String)>> {
     Ok(dropped)
 }
 
-fn toban(program: &Path, dir: &Path) -> Result<Vec<Started>> {
+fn toban(program: &Path, dir: &Path) -> Result<Started> {
     let config = dir.join("toban.toml");
     let text = format!(
         "[agent]\nmode = \"act\"\nact_on = [\"credential-attack\"]\nstate = \"{}\"\n",
@@ -190,19 +190,19 @@ fn toban(program: &Path, dir: &Path) -> Result<Vec<Started>> {
     fs::write(&config, text)?;
     let running = start(Command::new(program).arg("run").arg("--config").arg(&config))?;
     wait_for("toban", || dir.join("state/book/book.db").exists())?;
-    Ok(vec![running])
+    Ok(running)
 }
 
-fn sshguard(_: &Path, _: &Path) -> Result<Vec<Started>> {
+fn sshguard(_: &Path, _: &Path) -> Result<Started> {
     let dir = ["/usr/libexec/sshguard", "/usr/lib/sshguard"].into_iter().find(|dir| Path::new(dir).exists());
     let dir = dir.context("sshguard's programs are not where they usually are")?;
     let pipe = format!(
         "{dir}/sshg-logtail {LOG} | {dir}/sshg-parser | {dir}/sshg-blocker -a 30 | {dir}/sshg-fw-nft-sets"
     );
-    Ok(vec![start(Command::new("sh").args(["-c", &pipe]))?])
+    start(Command::new("sh").args(["-c", &pipe]))
 }
 
-fn fail2ban(_: &Path, dir: &Path) -> Result<Vec<Started>> {
+fn fail2ban(_: &Path, dir: &Path) -> Result<Started> {
     shell(&format!("cp -r /etc/fail2ban/. {0}; rm -f {0}/jail.d/*", dir.display()))?;
     fs::write(dir.join("fail2ban.local"), "[Definition]\ndbfile = :memory:\n")?;
     let jail = format!(
@@ -215,7 +215,7 @@ fn fail2ban(_: &Path, dir: &Path) -> Result<Vec<Started>> {
     command.args(["--logtarget", "/dev/null", "-xf", "start"]);
     let running = start(&mut command)?;
     wait_for("fail2ban", || socket.exists())?;
-    Ok(vec![running])
+    Ok(running)
 }
 
 fn wait_for(what: &str, there: impl Fn() -> bool) -> Result<()> {

@@ -27,17 +27,24 @@ pub(super) fn read(root: &Root) -> Host {
         }
         None => host.blind.push("memory: could not read /proc/meminfo".to_owned()),
     }
-    host.own = own_addresses(root);
-    if host.own.is_empty() {
+    if !add_addresses(root, &mut host) {
         host.blind.push("own addresses: could not read /proc/net/fib_trie and /proc/net/if_inet6".to_owned());
     }
-    host.gateways = gateways(root);
-    host.resolvers = resolvers(root);
     host.kernel_logs = kernel_logs(root);
     if host.kernel_logs.is_empty() {
         host.blind.push("kernel log: no readable kern.log, messages, syslog or /dev/kmsg".to_owned());
     }
     host
+}
+
+/// Own addresses, gateways and name servers. False where none of its own can be read; what was known holds then.
+pub(super) fn add_addresses(root: &Root, host: &mut Host) -> bool {
+    let own = own_addresses(root);
+    let found = !own.is_empty();
+    if found || host.own.is_empty() {
+        (host.own, host.gateways, host.resolvers) = (own, gateways(root), resolvers(root));
+    }
+    found
 }
 
 fn name(root: &Root) -> String {

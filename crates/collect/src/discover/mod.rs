@@ -35,13 +35,9 @@ pub fn discover(root: &Root) -> Host {
 }
 
 /// Looks again at what a host is known by (addresses, gateways, name servers) and at who is logged in at the services that
-/// are known. Costs a tenth of a whole look.
+/// are known; at nothing else that runs.
 pub fn refresh(root: &Root, host: &mut Host) {
-    let now = facts::read(root);
-    // Where nothing can be read at this moment, what was known holds.
-    if !now.own.is_empty() {
-        (host.own, host.gateways, host.resolvers) = (now.own, now.gateways, now.resolvers);
-    }
+    facts::add_addresses(root, host);
     facts::add_logins(root, host);
 }
 

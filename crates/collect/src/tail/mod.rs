@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use crate::bell::Bell;
+use crate::bell::{Bell, is_any_ready};
 use crate::{Error, Root, limits};
 use follow::Follow;
 use open::Turn;
@@ -134,14 +134,10 @@ impl Tailer {
 
     /// Whether a followed directory has changed.
     fn poll(&self, at_most: Duration, bell: Option<&Bell>) -> bool {
-        let timeout = rustix::event::Timespec {
-            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: at_most.subsec_nanos().into(),
-        };
         let asked = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let fds = [self.watch.as_ref().map(AsFd::as_fd), bell.map(AsFd::as_fd)];
         let mut asked: Vec<PollFd<'_>> = fds.into_iter().flatten().map(asked).collect();
-        if !matches!(rustix::event::poll(&mut asked, Some(&timeout)), Ok(1..)) {
+        if !is_any_ready(&mut asked, at_most) {
             return false;
         }
         if let Some(bell) = bell {

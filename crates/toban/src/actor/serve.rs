@@ -240,17 +240,22 @@ impl Acting {
     /// servers, who is logged in, the processes that others live by, and what the user allows.
     fn with_own_knowledge(&mut self, told: Protected) -> Result<Protected, String> {
         let allowed = self.book.allowed().map_err(|error| error.to_string())?;
-        self.look_if_longer_than(LOOKED_MAX);
+        let is_new = self.look_if_longer_than(LOOKED_MAX);
         let Some((_, host)) = &mut self.host else { return Err("this host is not known".to_owned()) };
-        toban_collect::discover::refresh(&Root::host(), host);
+        if !is_new {
+            toban_collect::discover::refresh(&Root::host(), host);
+        }
         Ok(plans::guarded(told, host, &self.terms.config, &allowed))
     }
 
-    fn look_if_longer_than(&mut self, age: Duration) {
-        if self.engine.is_some() && self.host.as_ref().is_none_or(|(at, _)| at.elapsed() >= age) {
+    /// Looks at all that runs here if the last time is so long ago; whether it did.
+    fn look_if_longer_than(&mut self, age: Duration) -> bool {
+        let due = self.engine.is_some() && self.host.as_ref().is_none_or(|(at, _)| at.elapsed() >= age);
+        if due {
             let (host, _) = toban_collect::discover::look(&Root::host(), &mut self.seen);
             self.host = Some((Instant::now(), host));
         }
+        due
     }
 
     /// Ends what is over and puts back what is missing.
